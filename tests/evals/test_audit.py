@@ -216,9 +216,7 @@ def test_copied_items_are_counted():
 
 def test_a_copied_route_is_caught_and_two_perfect_ones_are_not():
     score = np.tile(np.random.default_rng(5).random(200) < 0.8, 2).astype(int)
-    assert kinds(two_routes(200, score=score)) == [
-        "duplicate_scores"
-    ]
+    assert kinds(two_routes(200, score=score)) == ["duplicate_scores"]
     assert kinds(two_routes(200, score=1)) == []
 
 
