@@ -75,6 +75,24 @@ def wilson(successes: float, n: float, level: float = 0.95) -> Interval:
     return Interval(p, max(float(centre - half), 0.0), min(float(centre + half), 1.0))
 
 
+def zero_failures_bound(n: int, level: float = 0.95) -> float:
+    """Highest share of failures that agrees with n items of which none failed.
+
+    1 - (1 - level)^(1 / n), about 3 / n at 95 %, the rule of three.
+
+    Returns: a share; one-sided, exact.
+    Raises: ValueError if there are no items.
+    Source: Clopper & Pearson (1934), Biometrika 26:404-413; Hanley & Lippman-Hand (1983), JAMA
+    249:1743-1745.
+
+    >>> [round(zero_failures_bound(n), 4) for n in (100, 300)]
+    [0.0295, 0.0099]
+    """
+    if n < 1:
+        raise ValueError(f"{n} items: a bound on failures needs at least one that did not fail")
+    return float(1 - (1 - level) ** (1 / n))
+
+
 def acceptance(counts: PairedCounts, level: float = 0.95) -> tuple[Interval, Interval]:
     """Share of items that a, and that b, answers correctly, each with its Wilson interval.
 

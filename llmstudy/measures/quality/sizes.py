@@ -1,5 +1,6 @@
 """How many items a paired comparison needs, and what so many can show."""
 
+from dataclasses import dataclass
 from math import sqrt
 from numbers import Real
 from typing import Any
@@ -9,6 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from llmstudy.figure import Interval
+from llmstudy.measures.quality.counts import PairedCounts, wilson
 from llmstudy.measures.quality.levels import ALPHA, check_alpha
 from llmstudy.measures.quality.paired import score, score_variance
 
@@ -131,6 +134,60 @@ def pass_mark(
     if beyond(lowest) >= 0:
         return round(lowest, 6)
     return round(float(brentq(beyond, lowest, discordance_share)), 6)
+
+
+def minimum_detectable_difference(
+    discordance_share: float, n: int, alpha: float = ALPHA, power: float = 0.8
+) -> float | None:
+    """Smallest true difference that n items show with the given power: the textbook approximation.
+
+    (z_{1 - alpha/2} + z_power) sqrt(psi / n), for a two-sided test of no difference.
+
+    Returns: a share; None where even a difference of the whole discordance is too small for n.
+    Raises: ValueError for a share out of range.
+    Source: normal approximation to the paired difference, e.g. Miller (2024), arXiv 2411.00640,
+    section 5.
+
+    >>> [round(minimum_detectable_difference(0.2, n), 3) for n in (50, 200, 1000)]
+    [0.177, 0.089, 0.04]
+    """
+    check_alpha(alpha)
+    check_plan(discordance_share, power, 0.0)
+    if n < 1:
+        raise ValueError(f"{n} items: give how many both models answer, at least one")
+    z = norm.ppf(1 - alpha / 2) + norm.ppf(power)
+    smallest = float(z * sqrt(discordance_share / n))
+    return smallest if smallest <= discordance_share else None
+
+
+@dataclass(frozen=True)
+class PilotPlan:
+    """What a pilot says of the discordance, and the items that suffice at the upper end of it."""
+
+    discordance: Interval
+    items: int
+
+
+def pilot_discordance(
+    pilot: PairedCounts,
+    margin_share: float,
+    alpha: float = ALPHA,
+    power: float = 0.8,
+    true_difference: float = 0.0,
+    level: float = 0.95,
+) -> PilotPlan:
+    """Plans a golden set from a pilot of 50 to 100 items, for the discordance that it allows.
+
+    Raises: ValueError as `score_test_size`, for the upper end of the interval.
+    Source: Wilson's interval (`wilson`) and `score_test_size` at its upper end.
+
+    >>> plan = pilot_discordance(PairedCounts(70, 6, 4, 20), margin_share=0.05)
+    >>> f"{plan.discordance.low:.3f} to {plan.discordance.high:.3f}: {plan.items} items"
+    '0.055 to 0.174: 446 items'
+    """
+    discordance = wilson(pilot.only_a + pilot.only_b, pilot.n, level)
+    items = score_test_size(discordance.high, margin_share, alpha, power, true_difference)
+    return PilotPlan(discordance, items)
 
 
 def check_margin(margin_share: float, alpha: float) -> None:
