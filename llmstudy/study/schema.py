@@ -181,9 +181,11 @@ class PairedEvidence(Strict):
                     "counts, or leave looks out."
                 )
             return self
-        required = ("as_of",) if self.evaluation else ("source", "as_of")
-        if missing := [key for key in required if not getattr(self, key)]:
-            raise ValueError(f"lacks {' and '.join(missing)}: your own items need both.")
+        if self.evaluation is not None and self.as_of is None:
+            raise ValueError("lacks as_of: give the day of the evaluation.")
+        missing = [key for key in ("source", "as_of") if not getattr(self, key)]
+        if missing and self.evaluation is None:
+            raise ValueError(f"lacks {' and '.join(missing)}: your own counts need both.")
         if self.counts is not None and not any(self.counts):
             raise ValueError("has no items in its counts: a pair needs at least one.")
         return self
