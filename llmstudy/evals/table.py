@@ -4,12 +4,15 @@ A row that a scorer, a judge or an endpoint failed on is not scored: it is never
 Tokens are counted as in `requests.schema`. Null means not recorded, never zero.
 """
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import pandas_dtype
 
+from llmstudy import io
 from llmstudy.requests.schema import Column
 
 COLUMNS = (
@@ -89,7 +92,7 @@ def _typed(rows: pd.DataFrame, column: Column) -> "pd.Series[Any]":
     try:
         typed = pd.to_numeric(values) if column.dtype != "boolean" else values
         typed = typed.astype(pandas_dtype(column.dtype))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"an evaluation's column {column.name} is not {_KINDS[column.dtype]} in every row: "
             f"it is {column.meaning}"
@@ -199,3 +202,31 @@ def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:
         raise ValueError(
             f"{len(texts)} {what}{'s'[: len(texts) > 1]} {fault} (first: {', '.join(texts[:3])})"
         )
+
+
+def save(evaluation: pd.DataFrame, path: str | Path) -> Path:
+    """Writes the table, whole or not at all, without the columns that are null in every row.
+
+    path: JSON Lines or Parquet, by its suffix. `importers.read_evaluation` reads both.
+    Raises: ValueError for another suffix.
+    """
+    path = Path(path)
+    table = evaluation.dropna(axis="columns", how="all")
+    if path.suffix == ".jsonl":
+        # pandas writes 10 digits unless told otherwise, and NaN as null
+        lines = table.to_json(orient="records", lines=True, double_precision=15, force_ascii=False)
+        io.write(path, lines)
+    elif path.suffix == ".parquet":
+        import duckdb
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with duckdb.connect() as connection:
+                connection.from_df(table).write_parquet(str(draft), compression="zstd")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    else:
+        raise ValueError(f"{path}: name it .jsonl or .parquet, the two forms of an evaluation")
+    return path
