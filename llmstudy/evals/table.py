@@ -152,7 +152,10 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     labels = both.groupby("item_id", sort=False)[["cluster", "slice", "workload"]].first()
     scores = {side: rows["score"].mean() for side, rows in sides.items()}
     answers = pd.DataFrame({side: rows.size() for side, rows in sides.items()}).min(axis=1)
-    usd = {f"{side}_usd": rows["cost_usd"].agg(_whole_mean) for side, rows in sides.items()}
+    usd = {
+        f"{side}_usd": rows["cost_usd"].mean().where(rows["cost_usd"].count() == rows.size())
+        for side, rows in sides.items()
+    }
     scored_items = pd.DataFrame(scores).assign(answers=answers)
     items = pd.concat([scored_items, labels, pd.DataFrame(usd)], axis=1)
     items = items.reindex(labels.index)
@@ -189,10 +192,6 @@ def accepted(evaluation: pd.DataFrame, accepted_from: float | None = None) -> pd
             f"accepted_from {accepted_from:g} lies outside the scores, {low:g} to {high:g}"
         )
     return evaluation.assign(score=scores.ge(accepted_from).astype(float).mask(scores.isna()))
-
-
-def _whole_mean(values: "pd.Series[float]") -> float:
-    return float(values.mean(skipna=False))
 
 
 def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:

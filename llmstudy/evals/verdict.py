@@ -116,7 +116,7 @@ def compare(
     >>> rows = {"item_id": [*range(400)] * 2, "route": ["api"] * 400 + ["open"] * 400,
     ...         "score": api + open_, "cost_usd": [0.004] * 400 + [0.001] * 400}
     >>> compare(conform(pd.DataFrame(rows)), "api", 0.03)[0].sentence
-    'SWITCH to open: +0.0 [-2.4, +2.4] points on 400 items keep the margin of 3 points; an \
+    'SWITCH to open: +0.0 [-1.7, +1.7] points on 400 items keep the margin of 3 points; an \
 accepted answer costs USD 0.0011 instead of USD 0.0042.'
     """
     quality.check_alpha(alpha)
@@ -199,7 +199,7 @@ def _parts(
 def _verdict(
     claim: _Claim, baseline: str, parts: tuple[Part, ...], repair_usd: float | None, looks: int
 ) -> Verdict:
-    evidence, costs = claim.evidence, costs_of(claim.evidence.pairs, repair_usd)
+    evidence, costs = claim.evidence, costs_of(claim.evidence, repair_usd)
     action, more, because = _action(parts, evidence.flaws, costs)
     return Verdict(
         claim.workload,
@@ -304,47 +304,64 @@ def _cost_words(costs: Costs | None) -> str:
     )
 
 
-def costs_of(pairs: pd.DataFrame, repair_usd: float | None = None) -> Costs | None:
+def costs_of(evidence: Evidence, repair_usd: float | None = None) -> Costs | None:
     """Cost per accepted answer of both routes with 95 % intervals; None where one is not recorded.
 
     The intervals are from resampled items, or clusters, of both routes together, so that they
-    account for what the routes share (`quality.bootstrap_interval`).
+    account for what the routes share (`quality.bootstrap_interval`). Where too few answers are
+    wrong for that, acceptance is drawn from the posterior of the counts (`quality.draw_acceptance`)
+    and the mean costs from their normal distributions.
 
-    pairs: as `table.pairs` of answers that are right or wrong. repair_usd: as
-    `cost.usd_per_accepted_answer`. None too where too few items make the figures.
+    repair_usd: as `cost.usd_per_accepted_answer`.
 
-    >>> pairs = pd.DataFrame({"baseline": [1.0, 0.0] * 50, "candidate": 1.0, "cluster": None,
-    ...                       "baseline_usd": [0.004, 0.002] * 50, "candidate_usd": 0.002})
-    >>> costs_of(pairs).baseline.estimate, costs_of(pairs, repair_usd=1.0).baseline.estimate
-    (0.006, 0.503)
+    >>> from llmstudy.evals.table import conform
+    >>> rows = {"item_id": [*range(100)] * 2, "route": ["api"] * 100 + ["open"] * 100,
+    ...         "score": [1, 0] * 50 + [1] * 100, "cost_usd": [0.004, 0.002] * 50 + [0.002] * 100}
+    >>> evidence = paired_evidence(conform(pd.DataFrame(rows)), "api", "open")
+    >>> for repair in (None, 1.0):
+    ...     print(round(costs_of(evidence, repair).baseline.estimate, 6))
+    0.006
+    0.503
     """
-    columns = ["baseline", "candidate", "baseline_usd", "candidate_usd"]
-    rows = pairs[columns].to_numpy(dtype=float)
-    if not np.isfinite(rows).all() or not rows[:, :2].any(axis=0).all():
+    rows = evidence.pairs[["baseline", "candidate", "baseline_usd", "candidate_usd"]]
+    figures = rows.to_numpy(dtype=float)
+    if not np.isfinite(figures).all() or not figures[:, :2].any(axis=0).all():
         return None
 
     def per_accepted(mean: FloatArray, side: int) -> FloatArray:
         return np.asarray(usd_per_accepted_answer(mean[..., 2 + side], mean[..., side], repair_usd))
 
-    clusters = clusters_of(pairs)
     statistics: tuple[Callable[[FloatArray], FloatArray], ...] = (
         lambda mean: per_accepted(mean, 0),
         lambda mean: per_accepted(mean, 1),
         lambda mean: per_accepted(mean, 1) - per_accepted(mean, 0),
     )
-    intervals = []
-    for statistic in statistics:
-        estimate = float(statistic(rows.mean(axis=0)))
-        try:
-            rng = np.random.default_rng(SEED)
-            interval = quality.bootstrap_interval(statistic, rows, clusters, rng)
-        except ValueError:
-            # every item costs and scores the same: there is nothing to resample
-            if np.ptp(rows, axis=0).any():
-                return None
-            interval = Interval(estimate, estimate, estimate)
-        intervals.append(interval)
+    clusters = clusters_of(evidence.pairs)
+    try:
+        intervals = [
+            quality.bootstrap_interval(each, figures, clusters, np.random.default_rng(SEED))
+            for each in statistics
+        ]
+    except ValueError:
+        draws = _drawn_means(evidence, figures)
+        intervals = [
+            Interval(
+                float(each(figures.mean(axis=0))),
+                *np.quantile(each(draws), [0.025, 0.975]).tolist(),
+            )
+            for each in statistics
+        ]
     return Costs(*intervals)
+
+
+def _drawn_means(evidence: Evidence, figures: FloatArray) -> FloatArray:
+    """Draws of the mean acceptance and the mean cost of both routes. (draws, 4)"""
+    rng = np.random.default_rng(SEED)
+    accepted = quality.draw_acceptance(evidence.overall.counts, 20_000, rng)
+    worth = evidence.overall.counts.n
+    usd_means, usd_errors = figures[:, 2:].mean(axis=0), figures[:, 2:].std(axis=0, ddof=1)
+    costs = usd_means + usd_errors / sqrt(worth) * rng.standard_normal((20_000, 2))
+    return np.hstack([accepted, costs])
 
 
 def noise_floor(answers: pd.DataFrame) -> float | None:
