@@ -114,8 +114,8 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     evaluation: as `conform` returns. An item without a scored answer of one route is left out on
     both sides, since that is no wrong answer.
     Returns: a row for each item, in order of the evaluation, indexed by item_id: baseline and
-    candidate (mean score), cluster, slice, workload, baseline_usd and candidate_usd (mean cost of
-    an answer; null unless each of its answers has one).
+    candidate (mean score), answers (scored ones of the route that has fewer), cluster, slice,
+    workload, baseline_usd and candidate_usd (mean cost of an answer; null unless each has one).
     Raises: ValueError for a route without rows, several scorers or runs of a route, items of one
     route alone, and items whose hash differs between the routes.
 
@@ -151,8 +151,13 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     }
     labels = both.groupby("item_id", sort=False)[["cluster", "slice", "workload"]].first()
     scores = {side: rows["score"].mean() for side, rows in sides.items()}
-    usd = {f"{side}_usd": rows["cost_usd"].agg(_whole_mean) for side, rows in sides.items()}
-    items = pd.concat([pd.DataFrame(scores), labels, pd.DataFrame(usd)], axis=1)
+    answers = pd.DataFrame({side: rows.size() for side, rows in sides.items()}).min(axis=1)
+    usd = {
+        f"{side}_usd": rows["cost_usd"].mean().where(rows["cost_usd"].count() == rows.size())
+        for side, rows in sides.items()
+    }
+    scored_items = pd.DataFrame(scores).assign(answers=answers)
+    items = pd.concat([scored_items, labels, pd.DataFrame(usd)], axis=1)
     items = items.reindex(labels.index)
     scored = items[["baseline", "candidate"]].notna().all(axis=1)
     if not scored.any():
@@ -162,8 +167,31 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     return items[scored]
 
 
-def _whole_mean(values: "pd.Series[float]") -> float:
-    return float(values.mean(skipna=False))
+def accepted(evaluation: pd.DataFrame, accepted_from: float | None = None) -> pd.DataFrame:
+    """The evaluation with a score of 1 for each accepted answer, and of 0 for each other one.
+
+    accepted_from: the score from which an answer is accepted; needed where scores are graded.
+    Raises: ValueError for scores other than 0 and 1 without accepted_from, and for an accepted_from
+    that divides no scores.
+
+    >>> rows = pd.DataFrame({"item_id": [1, 2, 3], "route": "open", "score": [8, 5, None]})
+    >>> accepted(conform(rows), 7)["score"].tolist()
+    [1.0, 0.0, nan]
+    """
+    scores = evaluation["score"]
+    low, high = scores.min(), scores.max()
+    if accepted_from is None:
+        if not scores.dropna().isin([0, 1]).all():
+            raise ValueError(
+                f"the scores are graded, from {low:g} to {high:g}: state accepted_from, the score "
+                "from which an answer is accepted"
+            )
+        return evaluation
+    if not low <= accepted_from <= high:
+        raise ValueError(
+            f"accepted_from {accepted_from:g} lies outside the scores, {low:g} to {high:g}"
+        )
+    return evaluation.assign(score=scores.ge(accepted_from).astype(float).mask(scores.isna()))
 
 
 def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:
