@@ -99,13 +99,14 @@ def imported(
     rows = _named_runs(rows)
     for column in ("score", "score_2"):
         if column in rows:
-            rows[column] = _on_scale(rows[column], scale, column)
-    unused = [name for file in files for name in generic.unused(file)] if "table" in formats else []
+            rows[column] = _on_scale(rows[column], rows["route"], scale)
+    by_file = dict(zip((file.name for file in files), formats, strict=True))
+    tables = [file for file in files if by_file[file.name] == "table"]
     return Imported(
         conform(rows),
-        {file.name: its for file, its in zip(files, formats, strict=True)},
+        by_file,
         tuple(name for name in scorers if name),
-        list(dict.fromkeys(unused)),
+        list(dict.fromkeys(name for file in tables for name in generic.unused(file))),
     )
 
 
@@ -265,16 +266,20 @@ def _cell(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else text(value)
 
 
-def _on_scale(scores: "pd.Series[Any]", scale: float | None, name: str) -> "pd.Series[Any]":
+def _on_scale(
+    scores: "pd.Series[Any]", routes: "pd.Series[Any]", scale: float | None
+) -> "pd.Series[Any]":
     values = pd.to_numeric(scores).astype(float)
     if scale is not None:
         if not scale > 0:
             raise ValueError(f"scale {scale:g}: give the highest score, above 0")
         return values / scale
-    low, high = values.min(), values.max()
-    if low < 0 or high > 1:
+    beyond = values[(values < 0) | (values > 1)]
+    if len(beyond):
+        names = list(dict.fromkeys(routes[beyond.index].astype(str)))
         raise ValueError(
-            f"{name} runs from {low:g} to {high:g}, not 0 to 1: declare its highest score as the "
-            "scale (100 for percent), or 1 to leave it"
+            f"scores of {listed(names[:3])} run from {values.min():g} to {values.max():g}, not 0 "
+            "to 1: declare the highest score as the scale (100 for percent, 1 to leave them), or "
+            "take other routes"
         )
     return values

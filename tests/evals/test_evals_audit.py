@@ -133,10 +133,10 @@ def sound(rng, n=200, columns=True):
 
 
 def test_a_sound_evaluation_rarely_has_a_finding():
-    """Of 500, 8 had one; here a few, since each takes a tenth of a second."""
+    """Of 500, one had one; here a few, since each takes a tenth of a second."""
     rng = np.random.default_rng(17)
     alarms = [len(audit(sound(rng, n)).findings) > 0 for n in (50, 200, 500) for _ in range(15)]
-    assert sum(alarms) <= 3
+    assert sum(alarms) <= 2
 
 
 def test_a_sound_evaluation_has_every_check_made():

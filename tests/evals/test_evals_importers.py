@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llmstudy.evals.importers import imported, read_evaluation
+from llmstudy.evals.importers import FORMATS, imported, read_evaluation
 from llmstudy.evals.table import pairs, save
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -395,6 +395,36 @@ def test_langfuse_scores_join_their_items_models_and_tokens():
     assert len(pairs(table, "gpt-4o-2024-08-06", "llama-3.1-70b")) == 3
 
 
+def test_langfuse_exports_read_alike_as_csv_and_with_traces_of_the_api(tmp_path):
+    names = ("scores", "observations")
+    plain = [FIXTURES / f"langfuse_{name}.jsonl" for name in names]
+    csv = []
+    for file in plain:
+        rows = pd.DataFrame(map(json.loads, file.read_text().splitlines()))
+        if "usage_details" in rows:
+            rows["usage_details"] = rows["usage_details"].map(json.dumps)
+        rows.to_csv(tmp_path / f"{file.stem}.csv", index=False)
+        csv.append(tmp_path / f"{file.stem}.csv")
+    scorer = ["correct (eval)", "correct (annotation)"]
+    one, two = (read_evaluation(files, scorer=scorer) for files in (plain, csv))
+    pd.testing.assert_frame_equal(one.drop(columns="source"), two.drop(columns="source"))
+    assert len(pairs(one, "gpt-4o-2024-08-06", "llama-3.1-70b")) == 3  # by the hash of the prompt
+    traces = [
+        {
+            "id": f"{model}-{n}",
+            "timestamp": "2026-11-20",
+            "bookmarked": False,
+            "public": False,
+            "metadata": {"item_id": f"own-{n}"},
+        }
+        for model in ("gpt-4o-2024-08-06", "llama-3.1-70b")
+        for n in range(3)
+    ]
+    api = written(tmp_path / "traces.json", {"data": traces, "meta": {"page": 1}})
+    named = read_evaluation([*plain, api], scorer=scorer)
+    assert set(named["item_id"]) == {"own-0", "own-1", "own-2"}
+
+
 def test_langfuse_scores_alone_say_what_else_to_give():
     with pytest.raises(ValueError, match="give the export of the traces"):
         read_evaluation(FIXTURES / "langfuse_scores.jsonl", route="api")
@@ -428,7 +458,7 @@ def test_a_wide_table_has_a_route_for_each_column_of_scores(tmp_path):
 @pytest.mark.parametrize(
     ("csv", "message"),
     [
-        ("item_id,route,score\na,x,85\n", "runs from 85 to 85, not 0 to 1: declare"),
+        ("item_id,route,score\na,x,85\n", "scores of x run from 85 to 85, not 0 to 1: declare"),
         ("item_id,route,score\na,x,P\n", "'P' may be a pass or partly right: write 1 or 0.5"),
         ("item_id,route,score\na,x,good\n", "item a: score 'good' is not a number"),
         ("item_id,route,score\na,x,inf\n", "not finite"),
@@ -460,7 +490,7 @@ def test_routes_are_chosen_by_name():
     rows = pd.DataFrame(
         {"item_id": ["a", "b"], "api": [1, 0], "open": [0, 1], "difficulty": [1, 5]}
     )
-    with pytest.raises(ValueError, match="runs from 0 to 5"):
+    with pytest.raises(ValueError, match="scores of difficulty run from 0 to 5"):
         read_evaluation(rows)
     table = read_evaluation(rows, route=["api", "open"])
     assert set(table["route"]) == {"api", "open"}
@@ -577,9 +607,30 @@ def test_any_value_in_any_field_is_read_or_refused_with_a_sentence(tmp_path, nam
         assert table["score"].dropna().between(0, 1).all()
 
 
-def read_or_refused(file):
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_file_read_as_another_format_is_read_or_refused(tmp_path, name, format):
+    table, refusal = read_or_refused(written(tmp_path / "f.json", DOCUMENTS[name]), format)
+    assert (table is None) == (refusal is not None)
+    assert refusal is None or "\n" not in refusal
+
+
+@given(
+    begin=st.sampled_from([b"", b"PK", b"PAR1", b"{", b"[", b"\xff\xfe", b"item_id,route,score\n"]),
+    rest=st.binary(max_size=30) | st.text(max_size=20).map(str.encode),
+)
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_bytes_are_read_or_refused_with_a_sentence(tmp_path, begin, rest):
+    (tmp_path / "any").write_bytes(begin + rest)
+    _, refusal = read_or_refused(tmp_path / "any")
+    assert refusal is None or ("\n" not in refusal.replace(str(tmp_path), "") and len(refusal) > 20)
+
+
+def read_or_refused(file, format="auto"):
     """The table, or the sentence that refuses it."""
     try:
-        return read_evaluation(file, route="r"), None
+        return read_evaluation(file, format, route="r"), None
     except ValueError as error:
         return None, str(error)
