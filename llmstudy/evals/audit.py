@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, t
+from scipy.stats import binomtest
 
 from llmstudy.evals.table import refuse
 from llmstudy.figure import Interval
 from llmstudy.measures.quality import (
     IMPLAUSIBLE,
     PairedCounts,
+    clustered_difference,
     paired_difference,
     same_weights_hosts,
     wilson,
@@ -59,8 +60,9 @@ class NotCheckedError(Exception):
 def audit(evaluation: pd.DataFrame, margin_share: float = MARGIN_SHARE) -> Audit:
     """The faults of an evaluation that its own rows show.
 
-    evaluation: as `evals.table.conform` returns. margin_share: difference between routes that
-    matters to the decision.
+    evaluation: as `evals.table.conform` returns; labels by hand are in score_2, or are rows without
+    a judge beside those of a judge. margin_share: difference between routes that matters to the
+    decision.
     Raises: ValueError if not 0 < margin < 1, and for answers with scores of several scorers.
 
     >>> from llmstudy.evals.table import conform
@@ -71,6 +73,7 @@ def audit(evaluation: pd.DataFrame, margin_share: float = MARGIN_SHARE) -> Audit
     """
     if not 0 < margin_share < 1:
         raise ValueError(f"margin {margin_share:g}: give a share between 0 and 1, such as 0.02")
+    evaluation = _with_labels(evaluation)
     answers = evaluation.assign(by=_by(evaluation))
     twice = answers.duplicated(["item_id", "by", "epoch"])
     refuse(answers["item_id"][twice], "scored by several scorers: choose one")
@@ -87,6 +90,18 @@ def audit(evaluation: pd.DataFrame, margin_share: float = MARGIN_SHARE) -> Audit
     except NotCheckedError:
         noise_ = pd.DataFrame(columns=list(_NOISE))
     return Audit(findings, noise_, not_checked)
+
+
+def _with_labels(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The evaluation with labels that are rows of their own as second scores of the judged ones."""
+    answer = ["item_id", "route", "run", "epoch"]
+    is_judged = evaluation["judge"].notna()
+    labels = evaluation.loc[~is_judged, [*answer, "score"]].rename(columns={"score": "label"})
+    judged = evaluation[is_judged]
+    beside = judged.merge(labels, how="left", on=answer)
+    if len(beside) != len(judged) or beside["label"].isna().all():
+        return evaluation
+    return beside.assign(score_2=beside["score_2"].fillna(beside["label"]))[evaluation.columns]
 
 
 def _by(evaluation: pd.DataFrame) -> "pd.Series[Any]":
@@ -285,7 +300,7 @@ def _scorer_disagreement(answers: _Table, margin_share: float) -> Iterator[dict[
     pairs_ = list(_pairs(first, "change"))
     for by, other, moved in pairs_:
         shift = moved[by] - moved[other]
-        if sign_test_p(shift) < FALSE_ALARM / len(pairs_):
+        if _moves(shift, first, len(pairs_)):
             scores = first[first["item_id"].isin(moved.index)].groupby("by")["score"].mean()
             gap = float(scores[by] - scores[other])
             yield _finding(
@@ -298,7 +313,7 @@ def _scorer_disagreement(answers: _Table, margin_share: float) -> Iterator[dict[
             )
 
 
-def _judge_self_preference(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
+def _self_preference(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
     """Routes whose answers a judge of their own family scores, against a second scorer."""
     judged = answers[answers["scored"] & answers["judge"].notna()]
     if judged.empty:
@@ -330,7 +345,7 @@ def _judge_self_preference(answers: _Table, _: float) -> Iterator[dict[str, Any]
     for by, other, moved in pairs_:
         mine, theirs = (by, other) if by in related else (other, by)
         preference = (moved[mine] - moved[theirs]).round(12)
-        if preference.mean() > 0 and sign_test_p(preference) < FALSE_ALARM / len(pairs_):
+        if preference.mean() > 0 and _moves(preference, own, len(pairs_)):
             yield _finding(
                 mine,
                 mean_interval(preference),
@@ -411,7 +426,7 @@ def _noise_floor(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
     for model, by, other, pair in twice:
         less, more = sorted((by, other), key=dict(pair.mean()).__getitem__)
         difference = pair[more] - pair[less]
-        if sign_test_p(difference) < FALSE_ALARM / len(twice):
+        if _moves(difference, answers, len(twice)):
             yield _finding(
                 more,
                 mean_interval(difference),
@@ -453,17 +468,29 @@ def sign_test_p(difference: "pd.Series[float]") -> float:
     return float(binomtest(up, up + down).pvalue) if up + down else 1.0
 
 
-def mean_interval(difference: "pd.Series[float]") -> Interval:
-    """Mean of the items' differences with its 95 % interval, by Student's t.
+def _moves(difference: "pd.Series[float]", answers: _Table, tests: int) -> bool:
+    """Whether the items' differences lean to one side; items of one cluster count as one."""
+    clusters = answers.drop_duplicates("item_id").set_index("item_id")["cluster"].astype(object)
+    of_item = clusters.reindex(difference.index)
+    of_item = of_item.where(of_item.notna(), difference.index.to_series())
+    return sign_test_p(difference.groupby(of_item.to_numpy()).sum()) < FALSE_ALARM / tests
 
-    >>> mean_interval(pd.Series([0.0, 0.0])).high
-    0.0
+
+def mean_interval(difference: "pd.Series[float]") -> Interval:
+    """Mean of the items' differences with its 95 % interval.
+
+    Tango's where they are of right and wrong answers, Student's t otherwise.
+
+    >>> mean_interval(pd.Series([0.0] * 95 + [1.0] * 5)).low > 0
+    True
     """
-    n, mean = len(difference), float(difference.mean())
-    if n < 2:
-        return Interval(mean, -1.0, 1.0)
-    half = float(t.ppf(0.975, n - 1) * difference.std(ddof=1) / n**0.5)
-    return Interval(mean, mean - half, mean + half)
+    mean, n = float(difference.mean()), len(difference)
+    if difference.isin([-1, 0, 1]).all():
+        up, down = int((difference > 0).sum()), int((difference < 0).sum())
+        return paired_difference(PairedCounts(0, down, up, n - up - down))
+    if len(set(difference)) < 2:
+        return Interval(mean, mean, mean)
+    return clustered_difference(difference.to_numpy())
 
 
 def _pairs(answers: _Table, values: str) -> Iterator[tuple[str, str, _Table]]:
@@ -510,6 +537,6 @@ _CHECKS: dict[str, Callable[[_Table, float], Iterator[dict[str, Any]]]] = {
     "duplicate_items": _duplicate_items,
     "duplicate_scores": _duplicate_scores,
     "scorer_disagreement": _scorer_disagreement,
-    "judge_self_preference": _judge_self_preference,
+    "self_preference": _self_preference,
     "noise_floor": _noise_floor,
 }

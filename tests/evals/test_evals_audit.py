@@ -157,7 +157,7 @@ def test_what_lacks_its_column_is_not_checked_and_says_why():
         "duplicate_items",
         "duplicate_scores",
         "scorer_disagreement",
-        "judge_self_preference",
+        "self_preference",
         "noise_floor",
     }
     assert "chance" in result.not_checked["below_chance"]
@@ -262,16 +262,36 @@ def judged(n, served, judge, bias):
 
 def test_a_judge_that_prefers_its_own_family_is_caught():
     rows = judged(400, ["claude-opus", "gpt-4o"], "openai/gpt-5", 0.3)
-    (row,) = findings(rows, "judge_self_preference")
+    (row,) = findings(rows, "self_preference")
     assert (row["route"], row["other"]) == ("open", "api")
     assert row["low"] > 0.05
     stranger = judged(400, ["claude-opus", "gpt-4o"], "gemini-pro", 0.3)
-    assert findings(stranger, "judge_self_preference") == []
+    assert findings(stranger, "self_preference") == []
+
+
+def test_labels_that_are_rows_of_their_own_check_the_judge_as_those_beside_it_do(tmp_path):
+    beside = judged(400, ["claude-opus", "gpt-4o"], "openai/gpt-5", 0.3)
+    judge = beside.drop(columns="score_2").assign(scorer="judge")
+    labels = beside.assign(score=beside["score_2"], scorer="human", judge=None)
+    rows = pd.concat([judge, labels.drop(columns="score_2")], ignore_index=True)
+    one, two = (audit(conform(each)).findings for each in (beside, rows))
+    pd.testing.assert_frame_equal(one, two)
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    pd.testing.assert_frame_equal(audit(read_evaluation(tmp_path / "rows.csv")).findings, one)
+
+
+def test_items_of_one_cluster_are_one_piece_of_evidence():
+    """Two hosts that differ on the items of a few documents differ by chance."""
+    document = np.arange(400) // 40
+    score = np.concatenate([np.ones(400), document > 3]).astype(int)
+    rows = two_routes(400, score=score, served_model="llama", cluster=np.tile(document, 2))
+    assert kinds(rows) == []
+    assert kinds(rows.drop(columns="cluster")) == ["noise_floor"]
 
 
 def test_a_judge_of_a_routes_family_without_a_second_scorer_is_a_caution():
     rows = judged(400, ["claude-opus", "gpt-4o"], "gpt-5", 0.0).drop(columns="score_2")
-    (row,) = findings(rows, "judge_self_preference")
+    (row,) = findings(rows, "self_preference")
     assert row["route"] == "open"
     assert "scored by hand" in row["sentence"]
 

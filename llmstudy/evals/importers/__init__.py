@@ -60,7 +60,8 @@ def read_evaluation(
     source: a table, a file, a folder, a glob, or several of these. format: one of FORMATS; `auto`:
     by what is in each file. route: what to name the route of files that have one or none, a name
     for all or one for each file in order; or the routes to take, of those that the files name.
-    scorer: the scorer to take, and a second for `score_2`. scale: the highest score, by which all
+    scorer: the scorer to take, and a second for `score_2`; a judge
+    goes before labels by hand. scale: the highest score, by which all
     are divided; 1 leaves scores beyond 0 to 1 as they are.
     Returns: as `evals.table.conform`. A row that its tool failed to score is there, not scored.
     Raises: ValueError that says what to declare, where a file leaves that open.
@@ -211,6 +212,9 @@ def _chosen(
     if len(given) > 2:
         raise ValueError(f"{len(given)} scorers are given: give one, and a second at most")
     chosen = [_resolved(name, names) for name in given]
+    judged = {name for each in answers for name, score in each.scores.items() if score.judge}
+    if not chosen and len(names) == 2 and len(judged) == 1:  # a judge, and labels by hand
+        chosen = sorted(names, key=lambda name: name not in judged)
     if not chosen:
         if len(names) > 1 and not (side_by_side and lm_eval.side_by_side(names)):
             raise ValueError(f"the scorers {listed(sorted(names))}: choose one of them")
