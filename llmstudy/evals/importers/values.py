@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,12 @@ def number(value: Any) -> float | None:
     if word == "p":
         raise ValueError("score 'P' may be a pass or partly right: write 1 or 0.5")
     try:
-        if word and "_" not in word:
-            share = word.endswith("%")
-            return _finite(float(word.rstrip("% ")) / (100 if share else 1))
+        figure = float(word.rstrip("% ") if word and "_" not in word else "")
     except ValueError:
-        pass
-    raise ValueError(f"score {_shown(value)} is not a number, true or false, correct or incorrect")
+        raise ValueError(
+            f"score {_shown(value)} is not a number, true or false, correct or incorrect"
+        ) from None
+    return _finite(figure / 100 if str(word).endswith("%") else figure)
 
 
 def _finite(value: float | None) -> float | None:
@@ -109,9 +109,10 @@ def text(value: Any) -> str | None:
     """
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, Mapping | list | tuple):
+    if isinstance(value, dict | list | tuple):
         value = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return str(value).encode("utf-8", "replace").decode()
+    written = str(value)
+    return written if written.isascii() else written.encode("utf-8", "replace").decode()
 
 
 def at(value: Any, *names: str | int) -> Any:
@@ -121,7 +122,7 @@ def at(value: Any, *names: str | int) -> Any:
     (1, None)
     """
     for name in names:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get(name)
         elif isinstance(value, list) and isinstance(name, int) and name < len(value):
             value = value[name]
@@ -137,7 +138,7 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 def entries(value: Any) -> dict[str, Any]:
     """The entries of an object; none of a value that is no object."""
-    return {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else {}
+    return {str(key): each for key, each in value.items()} if isinstance(value, dict) else {}
 
 
 def total(values: Sequence[Any], what: str) -> float | None:
