@@ -1,20 +1,39 @@
 """Mistakes in the use of quality: an error says what is wrong."""
 
+import numpy as np
 import pytest
 
 from llmstudy.measures.quality import (
     PairedCounts,
+    anytime_non_inferiority,
+    anytime_superiority,
+    bootstrap_interval,
+    clustered_difference,
     golden_set_size,
+    judged_difference,
+    krippendorff_alpha,
     look_share,
+    minimum_detectable_difference,
     new_subject_interval,
     noise_floor,
     non_inferiority,
     paired_counts,
     paired_table,
+    pass_hat_k,
+    pilot_discordance,
     score_test_size,
+    signed_rank_p,
     wilson,
+    zero_failures_bound,
 )
 from tests.measures.quality_samples import GPT4, MIXTRAL, MMLU
+
+MANY = np.repeat([1, -1], 30)
+RNG = np.random.default_rng(7)
+
+
+def mean_over_0(mean):
+    return np.where(mean[..., 0] > 9, mean[..., 0], np.inf)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +45,27 @@ from tests.measures.quality_samples import GPT4, MIXTRAL, MMLU
         (lambda: wilson(0, 0), "n > 0"),
         (lambda: non_inferiority(MMLU, 2), "margin 2: give a share"),
         (lambda: non_inferiority(MMLU, 0.02, alpha=0.95), "one-sided"),
+        (lambda: zero_failures_bound(0), "0 items: a bound"),
+        (lambda: minimum_detectable_difference(0.2, 0), "at least one"),
+        (lambda: minimum_detectable_difference(1.2, 100), "discordance 1.2"),
+        (lambda: pilot_discordance(MMLU, 0.05, true_difference=-0.05), "never decided"),
+        (lambda: clustered_difference([0, 1, np.nan]), "1 items without a number"),
+        (lambda: clustered_difference(MANY, ["a"] * 59 + [None]), "1 items without a cluster"),
+        (lambda: clustered_difference(MANY, ["a", "b"]), "60 items, 2 clusters"),
+        (lambda: clustered_difference(MANY, np.arange(60) // 3), "20 clusters.* needs 30"),
+        (lambda: clustered_difference(np.zeros(60)), "nothing varies between 60"),
+        (lambda: clustered_difference(MANY, np.arange(60) % 30), "nothing varies between 30"),
+        (lambda: signed_rank_p([-0.1, -0.1], 0.1), "all 2 items lie on the margin -0.1"),
+        (lambda: bootstrap_interval(mean_over_0, MANY, None, RNG), "no number in 2000 of 2000"),
+        (lambda: anytime_superiority([0.5, 1]), "margin of 0"),
+        (lambda: anytime_superiority([2, 1]), "outside -1..1"),
+        (lambda: anytime_non_inferiority(MANY, 1), "margin 1: give a share"),
+        (lambda: anytime_non_inferiority(MANY, 0.1, alpha=5), "one-sided"),
+        (lambda: judged_difference(MANY, MANY[1:], MANY), "60 labels, 59 judgements"),
+        (lambda: pass_hat_k([3, 1], [4, 1], 2), r"pass\^2 needs 2 trials"),
+        (lambda: pass_hat_k([5, 1], 4, 2), "successes outside"),
+        (lambda: krippendorff_alpha([[1, None], [None, 2]]), "no item with two ratings"),
+        (lambda: krippendorff_alpha([[1, 1], [1, 1]]), "all ratings are the same"),
         (lambda: look_share(-1), "looks -1: give how many times"),
         (lambda: golden_set_size(0.1, 0.02, true_difference=-0.02), "not above the margin"),
         (lambda: golden_set_size(0.0, 0.02), "score_test_size"),

@@ -9,12 +9,15 @@ from llmstudy.measures.quality import (
     PairedCounts,
     golden_set_size,
     look_share,
+    minimum_detectable_difference,
     non_inferiority,
     paired_counts,
+    paired_difference,
     pass_mark,
+    pilot_discordance,
     score_test_size,
 )
-from tests.measures.quality_samples import GPT4, MIXTRAL, a_margin, power_of, some_counts
+from tests.measures.quality_samples import GPT4, MIXTRAL, a_margin, drawn, power_of, some_counts
 
 
 def test_golden_set_sizes_are_the_published_table():
@@ -130,3 +133,34 @@ def test_too_few_items_pass_with_no_result():
 
 def test_the_shares_of_all_looks_sum_to_the_whole():
     assert sum(look_share(k) for k in range(10_000)) == pytest.approx(1, abs=1e-3)
+
+
+# ---- what so many items can show, and what a pilot says
+
+
+def test_detectable_differences_are_the_published_table():
+    published = {50: 17.7, 100: 12.5, 200: 8.9, 500: 5.6, 1_000: 4.0}
+    for n, points in published.items():
+        assert 100 * minimum_detectable_difference(0.2, n) == pytest.approx(points, abs=0.05)
+
+
+def test_a_detectable_difference_is_detected_with_its_power():
+    smallest = minimum_detectable_difference(0.3, 400)
+    a, b = (0.3 - smallest) / 2, (0.3 + smallest) / 2
+    samples = drawn(np.random.default_rng(7), 400, (0.5, a, b, 0.2), 1_000)
+    detected = np.mean([paired_difference(c).low > 0 for c in samples])
+    assert 0.76 <= detected <= 0.86
+
+
+def test_items_too_few_for_any_difference_detect_none():
+    assert minimum_detectable_difference(0.05, 50) is None
+    assert minimum_detectable_difference(0.05, 158) is not None
+
+
+def test_items_planned_at_the_upper_end_of_a_pilot_mostly_suffice():
+    rng = np.random.default_rng(7)
+    pilots = [pilot_discordance(c, 0.05) for c in drawn(rng, 80, (0.6, 0.07, 0.08, 0.25), 300)]
+    needed = score_test_size(0.15, 0.05)
+    assert np.mean([plan.items >= needed for plan in pilots]) >= 0.93
+    covered = [plan.discordance.low <= 0.15 <= plan.discordance.high for plan in pilots]
+    assert np.mean(covered) >= 0.92

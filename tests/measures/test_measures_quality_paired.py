@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
-from scipy.stats import beta, kstest, norm
+from scipy.stats import beta, binomtest, kstest, norm
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import proportion_confint
 from llmstudy.measures.quality import (
     PairedCounts,
     acceptance,
+    benjamini_hochberg,
     draw_acceptance,
     holm,
     holm_levels,
@@ -21,6 +22,7 @@ from llmstudy.measures.quality import (
     paired_counts,
     paired_difference,
     wilson,
+    zero_failures_bound,
 )
 from tests.measures.quality_samples import GPT4, MIXTRAL, MMLU, drawn, mmlu_subjects, some_counts
 
@@ -94,6 +96,12 @@ def test_wilson_covers_the_truth_about_as_often_as_it_says(share):
     assert 0.925 <= coverage <= 0.985
 
 
+@pytest.mark.parametrize("n", [1, 50, 300])
+def test_the_bound_without_failures_is_clopper_and_pearsons(n):
+    exact = binomtest(0, n, alternative="less").proportion_ci(0.95, method="exact")
+    assert zero_failures_bound(n) == pytest.approx(exact.high)
+
+
 def test_acceptance_of_gsm8k_is_as_published():
     for scorer, published in (("as published", (0.8567, 0.6384)), ("re-scored", (0.8886, 0.6384))):
         found = acceptance(paired_counts("gsm8k", "all", GPT4, MIXTRAL, scorer))
@@ -132,9 +140,16 @@ def test_a_claim_passes_at_its_level_where_holm_lets_it_pass(p):
     assert ((np.array(p) <= holm_levels(p)) == multipletests(p, method="holm")[0]).all()
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_benjamini_and_hochberg_agree_with_statsmodels(p):
+    assert benjamini_hochberg(p) == pytest.approx(multipletests(p, method="fdr_bh")[1])
+
+
 def test_57_mmlu_subjects_give_the_published_counts_of_findings():
     subjects = mmlu_subjects()
     p = np.array([mcnemar_exact(c) for c in subjects])
-    assert (len(p), (p < 0.05).sum(), (holm(p) < 0.05).sum()) == (57, 41, 33)
+    below = [(x < 0.05).sum() for x in (p, benjamini_hochberg(p), holm(p))]
+    assert (len(p), below) == (57, [41, 40, 33])
     passing = [c.subject for c in subjects if non_inferiority(c, 0.05).verdict == "non-inferior"]
     assert passing == ["high_school_mathematics", "marketing", "world_religions"]

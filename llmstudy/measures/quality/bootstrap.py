@@ -77,17 +77,13 @@ def interval_of_draws(
     second where costs are skewed, and the plain percentiles and BCa in both.
 
     draws: (RESAMPLES,) of the statistic. influence: (G,) as `left_out_influence`.
-    Raises: ValueError as `error_of`, or for draws that are no numbers.
+    Raises: ValueError as `error_of`.
     Source: expanded percentiles: Hesterberg (2015), The American Statistician 69:371-386, section
     5.3; jackknife: Efron & Stein (1981), Annals of Statistics 9:586-596.
 
     >>> interval_of_draws(np.linspace(-2, 2, 2000), 0.0, np.repeat([0.1, -0.1], 50)).low.round(2)
     -2.0
     """
-    if bad := int((~np.isfinite(draws)).sum()):
-        raise ValueError(
-            f"the statistic is no number in {bad} of {len(draws)} resamples: add items"
-        )
     error, degrees = error_of(influence)
     limits = student_interval(estimate, error, degrees, level)
     z = float(stdtrit(degrees, (1 + level) / 2)) * sqrt(len(influence) / (len(influence) - 1))
@@ -121,6 +117,9 @@ def bootstrap_interval(
     """
     sums, items = cluster_sums(rows, cluster)
     weights = resample_weights(len(items), rng)
-    draws = statistic((weights @ sums) / (weights @ items)[:, np.newaxis])
-    estimate = float(statistic(sums.sum(axis=0) / items.sum()))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = statistic((weights @ sums) / (weights @ items)[:, np.newaxis])
+        estimate = float(statistic(sums.sum(axis=0) / items.sum()))
+    if bad := int((~np.isfinite(draws)).sum()):
+        raise ValueError(f"the statistic is no number in {bad} of {RESAMPLES} resamples: add items")
     return interval_of_draws(draws, estimate, left_out_influence(statistic, sums, items), level)
