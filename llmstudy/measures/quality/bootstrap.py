@@ -81,8 +81,10 @@ def interval_of_draws(
     Source: expanded percentiles: Hesterberg (2015), The American Statistician 69:371-386, section
     5.3; jackknife: Efron & Stein (1981), Annals of Statistics 9:586-596.
 
-    >>> interval_of_draws(np.linspace(-2, 2, 2000), 0.0, np.repeat([0.1, -0.1], 50)).low.round(2)
-    -2.0
+    >>> draws, influence = np.linspace(-2, 3, 2001), np.repeat([0.1, -0.1], 50)
+    >>> found = interval_of_draws(draws, 0.0, influence)  # Student's low end, the draws' high one
+    >>> round(found.low, 2), round(found.high, 2)
+    (-1.99, 2.88)
     """
     error, degrees = error_of(influence)
     limits = student_interval(estimate, error, degrees, level)
