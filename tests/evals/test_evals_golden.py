@@ -226,8 +226,12 @@ def prompts_of(items):
 
 
 def test_requests_that_differ_in_names_and_long_numbers_alone_are_one_item(tmp_path):
-    asked = ["Order 48213 of jo@acme.com is late", "order 59321 of  ann@acme.com is LATE", "2 + 2?"]
-    items = golden_set(log_of(tmp_path, [ask(each) for each in [*asked, "2 + 3?", "2 + 2?"]]))
+    prompts = [
+        "Order 48213 of jo@acme.com is late",
+        "order 59321 of  ann@acme.com is LATE",
+        "2 + 2?",
+    ]
+    items = golden_set(log_of(tmp_path, [ask(each) for each in [*prompts, "2 + 3?", "2 + 2?"]]))
     assert len(items.items) == 3
     assert items.about["left_out"] == {"asked before": 2}
     assert "2 + 2?" in prompts_of(items)
