@@ -31,7 +31,8 @@ def canary_recall(redactor: Redactor, n: int, rng: np.random.Generator) -> pd.Da
     >>> table.loc["IBAN", ["planted", "redacted"]].tolist()
     [40, 40]
     """
-    rows = []
+    # one of its own, so that what it has counted of a golden set stays true
+    fresh, rows = Redactor(*redactor.detectors), []
     for entity in ENTITIES:
         forms, missed = _FORMS[entity].split("; "), list[str]()
         for _ in range(n):
@@ -39,7 +40,7 @@ def canary_recall(redactor: Redactor, n: int, rng: np.random.Generator) -> pd.Da
             before, after = _CONTEXTS[rng.integers(len(_CONTEXTS))]
             lead, value = _filled(form, rng)
             planted = json.dumps(value)[1:-1] if before.startswith("{") else value
-            redacted = redactor.redact(f"{before}{lead}{planted}{after}")
+            redacted = fresh.redact(f"{before}{lead}{planted}{after}")
             pieces = (value[i : i + _LEFT] for i in range(max(len(value) - _LEFT, 0) + 1))
             if any(piece in redacted for piece in pieces):
                 missed.append(form)

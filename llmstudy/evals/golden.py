@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy import io
+from llmstudy.evals.canaries import canary_recall, leak_rate
 from llmstudy.evals.items import ItemSet, sha256_of
 from llmstudy.evals.messages import NO_PROMPT, UnfitError, answer_of, messages_of
 from llmstudy.evals.redaction import Redactor
@@ -31,6 +32,9 @@ LEAST_OF_STRATUM = 5
 
 MOST_SLICES = 8
 """More tenants than these are customers, each with too few items to be judged by itself."""
+
+_CANARIES = 100
+"""Made-up values of each kind by which the redactor is judged; see `canaries`."""
 
 _DRAWN_PER_ITEM = 10
 """Requests of which the text is read for each item, since many ask the same."""
@@ -59,7 +63,8 @@ def golden_set(
     source, format, columns, constants, meaning: as `read_log`. n: items of each workload; fewer if
     it has fewer different prompts. workloads: those to take, else all. prompt, answer: fields of
     the log that hold them, where its format does not say. redactor: `Redactor()` by default.
-    Returns: the set; its `about` says how it was made, and why requests were left out.
+    Returns: the set; its `about` says how it was made, why requests were left out, and which share
+    of made-up values of each kind its redactor misses.
     Raises: ValueError as `read_log`; if the log has no prompts, sums up requests, lacks a workload,
     or no request of it can be an item.
     """
@@ -89,6 +94,7 @@ def golden_set(
         chosen = different[_chosen(different, n, rng)]
         items += [_item(str(name), row, redactor) for _, row in chosen.iterrows()]
     files = files_of(source)
+    recall = canary_recall(redactor, _CANARIES, rng)
     about = {
         "log_files": len(files),
         "log_sha256": io.sha256(files[0]) if len(files) == 1 else io.sha256_of_all(files),
@@ -99,8 +105,10 @@ def golden_set(
         "left_out": dict(sorted(left_out.items())),
         "redactions": dict(sorted(redactor.counts.items())),
         "different_values_redacted": dict(sorted(redactor.distinct.items())),
+        "leak_rate": leak_rate(recall),
+        "recall": dict(zip(recall["entity"], recall["recall"], strict=True)),
     }
-    return ItemSet(items, about)
+    return ItemSet(items, io.plain(about))
 
 
 def _texts(constants: Mapping[str, Any] | None) -> dict[str, str]:

@@ -128,13 +128,18 @@ def _text(content: Any) -> str:
         return "".join(_text(part) for part in content)
     if not isinstance(content, Mapping):
         raise UnfitError("not of text alone")
-    kinds = {str(content.get("type")), *map(str, content)}
+    kinds = _kinds(content)
     if kinds & {*_SILENT}:
         return ""
     if kinds & {*_TOOLS}:
         raise UnfitError("uses tools")
     text = next((content[key] for key in ("text", "content", "parts") if key in content), 0)
     return _text(text)
+
+
+def _kinds(part: Mapping[str, Any]) -> set[str]:
+    """What a part says that it is: its type, or the names of what it has."""
+    return {str(part.get("type")), *(str(name) for name, value in part.items() if value)}
 
 
 def _answer(answer: Any) -> str:
@@ -145,7 +150,7 @@ def _answer(answer: Any) -> str:
         return "".join(map(_answer, parts[-1:] if _are_messages(parts) else parts))
     if not isinstance(answer, Mapping):
         return _text(answer)
-    if {str(answer.get("type")), *map(str, answer)} & {*_SILENT, *_TOOLS}:
+    if _kinds(answer) & {*_SILENT, *_TOOLS}:
         return ""
     return next((_answer(_parsed(answer[key])) for key in _ANSWER if answer.get(key)), "")
 

@@ -38,7 +38,7 @@ class Redactor:
     """
 
     def __init__(self, *detectors: Detector) -> None:
-        self._detectors = detectors or (patterns,)
+        self.detectors = detectors or (patterns,)
         self._pseudonyms: dict[tuple[str, str], str] = {}
         self.counts: Counter[str] = Counter()
 
@@ -50,7 +50,7 @@ class Redactor:
     def redact(self, text: str) -> str:
         """The text with pseudonyms; of spans that overlap, that of the first, and of the longer."""
         spans = sorted(
-            (span for detector in self._detectors for span in detector(text)),
+            (span for detector in self.detectors for span in detector(text)),
             key=lambda span: (span.start, -span.end),
         )
         if not spans:

@@ -1,6 +1,7 @@
 """Golden sets from request logs: every format that has prompts, and which requests are items."""
 
 import csv
+import gzip
 import io
 import json
 from collections import Counter
@@ -31,7 +32,8 @@ def _messages(k):
 
 
 def _chat(k):
-    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": f"Answer {k}."}}]}
+    message = {"role": "assistant", "content": f"Answer {k}.", "tool_calls": None}
+    return {"choices": [{"index": 0, "message": message | {"function_call": None}}]}
 
 
 def _parts(role, text):
@@ -336,6 +338,52 @@ def test_files_of_a_log_are_read_as_one_and_packed_ones_too(tmp_path):
         item["messages"][0]["content"].split()[1]: item["answer_today"] for item in items.items
     }
     assert pairs == {word: word for word in ("one", "two", "three", "four", "five")}
+
+
+def packed_as(kind, rows, folder):
+    """Rows as a file of one kind, with blank lines and rows that cannot be read among them."""
+    file, lines = folder / f"log.{kind}", [json.dumps(row) for row in rows]
+    cells = [
+        {k: v if isinstance(v, str | int) else json.dumps(v) for k, v in r.items()} for r in rows
+    ]
+    table = pd.DataFrame(cells)
+    if kind == "jsonl":
+        file.write_text("\n".join(["", lines[0], '{"cut', "", *lines[1:3], "[]", *lines[3:]]))
+    elif kind == "jsonl.gz":
+        file.write_bytes(gzip.compress("\n".join(lines).encode()))
+    elif kind == "utf16.jsonl":
+        file.write_text("\n".join(lines), encoding="utf-16")
+    elif kind == "json":
+        file.write_text(f"[{', '.join([*lines[:2], '7', *lines[2:]])}]")
+    elif kind == "data.json":
+        file.write_text(json.dumps({"requests": rows, "page": 1}, indent=1))
+    elif kind == "csv":
+        header, *body = table.to_csv(index=False).splitlines(keepends=True)
+        file.write_text("".join([header, "\n", *body[:2], "too,few\n", *body[2:]]))
+    else:
+        duckdb.from_df(table).write_parquet(str(file))
+    return file
+
+
+@pytest.mark.parametrize(
+    "kind", ["jsonl", "jsonl.gz", "utf16.jsonl", "json", "data.json", "csv", "parquet"]
+)
+def test_each_prompt_meets_its_own_answer_in_every_kind_of_file(kind, tmp_path):
+    rows = [
+        {
+            "ts_start": f"2026-11-02T09:00:0{k}Z",
+            "model": "m",
+            "workload": "chat",
+            "input_tokens": 10,
+            "output_tokens": 2,
+            "messages": [{"role": "user", "content": f'Say "{word}",\nplease'}],
+            "completion": f"{word}, as said",
+        }
+        for k, word in enumerate(["one", "two", "three", "four", "five"])
+    ]
+    items = golden_set(packed_as(kind, rows, tmp_path)).items
+    pairs = {item["messages"][0]["content"]: item["answer_today"] for item in items}
+    assert pairs == {row["messages"][0]["content"]: row["completion"] for row in rows}
 
 
 @given(
