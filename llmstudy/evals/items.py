@@ -3,7 +3,8 @@
 An item is a mapping: item_id, workload, slice (a part that is also judged by itself), cluster (what
 dependent items share, such as a conversation), messages (a list of role and content), reference
 (what is right; null until it is labelled), answer_today (of the route in use), and whatever a
-scorer needs (`schema`, `choices`, `context`). item_hash is that of its prompt and reference.
+scorer needs (`schema`, `choices`, `context`). One with a `prompt`, a text, has it as its only
+message. item_hash is that of its prompt and reference.
 """
 
 import hashlib
@@ -17,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import io
-from llmstudy.evals.table import refuse
+from llmstudy.evals.table import conform, refuse
+from llmstudy.measures.quality import krippendorff_alpha
 
 Item = Mapping[str, Any]
 
@@ -80,8 +82,15 @@ class ItemSet:
 _NO_TEXT = "without messages of role and content: give each a prompt"
 
 
+def _messages(item: Item) -> Any:
+    """The messages of an item, or its `prompt` as the only one."""
+    if item.get("messages") is None and item.get("prompt"):
+        return [{"role": "user", "content": item["prompt"]}]
+    return item.get("messages")
+
+
 def _is_text(item: Item) -> bool:
-    messages = item.get("messages")
+    messages = _messages(item)
     return (
         isinstance(messages, list | tuple)
         and len(messages) > 0
@@ -92,12 +101,14 @@ def _is_text(item: Item) -> bool:
 
 def _ordered(item: Item) -> dict[str, Any]:
     first = {name: item.get(name) for name in _FIRST}
-    return first | dict(item) | {"item_hash": item_hash(item)}
+    rest = {name: value for name, value in item.items() if name != "prompt"}
+    texts = {"messages": _messages(item), "item_hash": item_hash(item)}
+    return first | rest | texts
 
 
 def item_hash(item: Item) -> str:
     """The SHA-256 of an item's prompt and reference, by which an evaluation pairs items."""
-    return sha256_of([item["messages"], item.get("reference")])
+    return sha256_of([_messages(item), item.get("reference")])
 
 
 def prompt_of(item: Item) -> str:
@@ -271,24 +282,38 @@ def _labels(sheet: pd.DataFrame) -> list[str]:
 
 
 def agreement(sheet: pd.DataFrame) -> float | None:
-    """Krippendorff's alpha of the labellers on the items that two or more judged right or wrong.
+    """Krippendorff's alpha of the labellers, on items that two or more judged right or wrong.
 
-    1 is agreement, 0 what chance gives; null where no item has two labels, or all labels are alike
-    so that chance agreement cannot be told.
-    Source: Krippendorff (2004), Content Analysis, 2nd ed., section 11.3; nominal, for any number of
-    labellers and missing labels.
+    1 is agreement, 0 what chance gives; null where no item has two labels, or all labels are alike,
+    so that it cannot be told from chance.
 
     >>> labels = {"label_1": ["right", "wrong", "right"], "label_2": ["right", "wrong", "wrong"]}
     >>> round(agreement(pd.DataFrame(labels)), 3)
     0.444
     """
-    names = _labels(sheet)
-    right = (sheet[names] == LABELS[0]).sum(axis=1)
-    wrong = (sheet[names] == LABELS[1]).sum(axis=1)
-    judges = (right + wrong).where(right + wrong >= 2).dropna()
-    right, wrong = right[judges.index], wrong[judges.index]
-    n, n_right, n_wrong = judges.sum(), right.sum(), wrong.sum()
-    if n == 0 or n_right * n_wrong == 0:
+    labels = sheet[_labels(sheet)]
+    judged = labels.astype(object).where(labels.isin(LABELS[:2]), None)
+    try:
+        return krippendorff_alpha(judged.T.to_numpy())
+    except ValueError:
         return None
-    observed = (right * wrong / (judges - 1)).sum()
-    return float(1 - (n - 1) * observed / (n_right * n_wrong))
+
+
+def human_scores(sheet: pd.DataFrame, items: ItemSet, route: str) -> pd.DataFrame:
+    """The labels of today's answers as the evaluation of a route, which a judge is calibrated on.
+
+    sheet: as `read_sheet`. route: whose answers `answer_today` are. An item's score is the share of
+    its labellers who judged it right; it is not scored where none judged it.
+    Returns: as `table.conform`, with the scorer `people`.
+
+    >>> items = ItemSet([{"item_id": "a", "messages": [{"role": "user", "content": "2 + 2?"}]}])
+    >>> sheet = sheet_of(items).assign(label_1="right")
+    >>> human_scores(sheet, items, "api")[["item_id", "route", "score"]].to_numpy().tolist()
+    [['a', 'api', 1.0]]
+    """
+    labels = sheet[_labels(sheet)]
+    right, wrong = ((labels == label).sum(axis=1) for label in LABELS[:2])
+    frame = items.frame().set_index("item_id").loc[sheet["item_id"]]
+    names = ["item_hash", "workload", "slice", "cluster"]
+    scores = {"route": route, "scorer": "people", "score": (right / (right + wrong)).to_numpy()}
+    return conform(frame[names].assign(**scores).reset_index())

@@ -15,6 +15,7 @@ from llmstudy.evals.items import (
     ItemSet,
     about_path,
     agreement,
+    human_scores,
     labelling,
     read_items,
     read_sheet,
@@ -63,6 +64,11 @@ def test_the_hash_of_an_item_is_that_of_its_prompt_and_reference(items):
     assert hashes[:2] == again[:2]
     assert hashes[2] != again[2]
     assert ItemSet([item("other name", "2 + 2?")]).items[0]["item_hash"] == hashes[2]
+
+
+def test_a_prompt_as_text_is_the_only_message(tmp_path):
+    (tmp_path / "set.jsonl").write_text('{"item_id": "a", "prompt": "2 + 2?"}')
+    assert read_items(tmp_path / "set.jsonl") == ItemSet([item("a")])
 
 
 def test_an_item_changed_by_hand_is_refused_by_its_name(items, tmp_path):
@@ -187,6 +193,16 @@ def test_labels_at_random_have_no_agreement_and_equal_ones_have_all_of_it():
     assert abs(agreement(labels)) < 0.02
     assert agreement(labels.assign(label_2=labels["label_1"], label_3="skip")) == 1
     assert agreement(labels.assign(label_2=None, label_3=None)) is None
+
+
+def test_labels_of_people_are_an_evaluation_in_which_a_skip_is_no_wrong_answer(items):
+    sheet = sheet_of(items, labellers=2)
+    sheet[["label_1", "label_2"]] = [["right", "wrong"], ["skip", "wrong"], ["skip", None]]
+    scores = human_scores(sheet, items, "api").set_index("item_id")
+    assert scores["score"].tolist()[:2] == [0.5, 0.0]
+    assert scores["scored"].tolist() == [True, True, False]
+    assert scores["item_hash"].tolist() == [each["item_hash"] for each in items.items]
+    assert scores.loc["b", "slice"] == "acme"
 
 
 def test_every_item_is_json_on_a_line_with_the_keys_that_a_runner_reads(items, tmp_path):
