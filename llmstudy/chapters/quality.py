@@ -7,6 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from llmstudy.chapters.cost import api_bills
+from llmstudy.decide import labelling
 from llmstudy.decide.dates import move_dates
 from llmstudy.evidence.case import Case, Tables, contenders
 from llmstudy.figure import Figure, Grade
@@ -53,6 +55,11 @@ def quality_verdicts(study: Study) -> pd.DataFrame:
             )
             rows.append(row | verdict)
     return pd.DataFrame(rows)
+
+
+def golden_plan(case: Case) -> pd.DataFrame:
+    """What the verdict on each candidate still takes: `decide.labelling.golden_plan`."""
+    return labelling.golden_plan(case.study, quality_verdicts(case.study), api_bills(case))
 
 
 def paired_items(study: Study) -> pd.DataFrame:
