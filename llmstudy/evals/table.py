@@ -39,10 +39,14 @@ COLUMNS = (
     Column("latency_s", "float64", False, "from sending the request to its last token"),
     Column("ttft_s", "float64", False, "from sending the request to its first token"),
     Column("judge", "string", False, "model that scored the answer; null if none did"),
-    Column("source", "string", False, "file that the row comes from"),
+    Column("source", "string", False, "file or endpoint that the row comes from"),
 )
 NAMES = [column.name for column in COLUMNS]
 REQUIRED = [column.name for column in COLUMNS if column.required]
+
+
+SCRIPTED = "scripted"
+"""The source of answers that a test server made up."""
 
 
 def conform(rows: pd.DataFrame) -> pd.DataFrame:
@@ -161,6 +165,14 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
 
 def _whole_mean(values: "pd.Series[float]") -> float:
     return float(values.mean(skipna=False))
+
+
+def refuse_scripted(evaluation: pd.DataFrame) -> None:
+    """Raises a ValueError if any answer was made up by a test server: it is evidence of nothing."""
+    scripted = evaluation[evaluation["source"].eq(SCRIPTED).fillna(False)]
+    refuse(
+        scripted["route"], "with answers that a test server made up: evaluate a real one", "route"
+    )
 
 
 def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:

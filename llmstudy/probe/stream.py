@@ -232,7 +232,7 @@ class Answer:
 
     def _chunk(self, chunk: Mapping[str, Any], at: float) -> None:
         usage, choices = _mapping(chunk, "usage"), chunk.get("choices") or ()
-        if error := _error(chunk, choices):
+        if error := error_message(chunk, choices):
             self._set_error("server_error", error)
             return
         if not choices and not usage:
@@ -520,7 +520,7 @@ def _json(payload: bytes) -> Any:
         return None
 
 
-def _error(chunk: Mapping[str, Any], choices: Any) -> str:
+def error_message(chunk: Mapping[str, Any], choices: Any = ()) -> str:
     """The error message in a chunk, in any envelope; empty where there is none."""
     for part in (chunk, *choices):
         if _any_of(part, _ERRORS):
