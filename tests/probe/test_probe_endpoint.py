@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.probe.call import retry_wait_s, call
+from llmstudy.probe.call import call, retry_wait_s
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.design import run
 from llmstudy.probe.endpoint import Endpoint, Request
