@@ -23,6 +23,9 @@ MOST_OUTPUT_TOKENS = 512
 LEAST_LABELS = 50
 """Labelled items below which an agreement is not measured; a golden set's pilot has as many."""
 
+LEAST_RAREST = 5
+"""Items of the label that people gave least often: on fewer, agreement on it is not measured."""
+
 LEAST_KAPPA = 0.6
 """Lower end of kappa's interval from which a judge may speak for people: "substantial" agreement.
 Source: Landis and Koch (1977), Biometrics 33:159-174."""
@@ -69,11 +72,13 @@ RUBRICS = {rubric.name: rubric for rubric in (CORRECT, HELPFUL, SUPPORTED)}
 class Calibration:
     """Agreement of a judge with people on the same items.
 
-    agreement: share of items with the same label, with its Wilson interval; kappa: Cohen's, beyond
-    chance, with its interval; both at 95 %.
+    n: items, rarest_n: those of the label that people gave least often. agreement: share of items
+    with the same label, with its Wilson interval; kappa: Cohen's, beyond chance, with its interval;
+    both at 95 %.
     """
 
     n: int
+    rarest_n: int
     agreement: float
     agreement_low: float
     agreement_high: float
@@ -84,7 +89,8 @@ class Calibration:
     @property
     def sufficient(self) -> bool:
         """Whether the judge may speak for people."""
-        return self.n >= LEAST_LABELS and self.kappa_low >= LEAST_KAPPA
+        enough = self.n >= LEAST_LABELS and self.rarest_n >= LEAST_RAREST
+        return enough and self.kappa_low >= LEAST_KAPPA
 
     @property
     def sentence(self) -> str:
@@ -97,7 +103,14 @@ class Calibration:
             return f"{measured}: it may speak for them."
         if self.n < LEAST_LABELS:
             return f"{measured}: label {LEAST_LABELS - self.n} more before it speaks for them."
-        return f"{measured}: below {LEAST_KAPPA:g}, its scores need correction by labels."
+        if self.kappa_low < LEAST_KAPPA:
+            return (
+                f"{measured}: not surely {LEAST_KAPPA:g}, so that labels must correct its scores."
+            )
+        return (
+            f"{measured}, to {self.rarest_n} of which people gave their rarest label: label items "
+            f"until it has {LEAST_RAREST}."
+        )
 
 
 def calibration(judged: Sequence[Any], labels: Sequence[Any]) -> Calibration:
@@ -140,8 +153,16 @@ def calibration(judged: Sequence[Any], labels: Sequence[Any]) -> Calibration:
     error = float(np.sqrt(max(diagonal.sum() + rest, 0.0) / n) / (1 - by_chance))
     share = wilson(int(np.trace(table)), n)
     half = 1.959964 * error
+    rarest_n = round(float(columns.min()) * n)
     return Calibration(
-        n, same, share.low, share.high, kappa, max(kappa - half, -1.0), min(kappa + half, 1.0)
+        n,
+        rarest_n,
+        same,
+        share.low,
+        share.high,
+        kappa,
+        max(kappa - half, -1.0),
+        min(kappa + half, 1.0),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from llmstudy.prices.billing import PricedModel
 from llmstudy.probe.endpoint import Endpoint
 from llmstudy.probe.options import Billing, json_object
-from llmstudy.probe.spend import priced_model
+from llmstudy.probe.spend import TokenPrice, priced_model
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,10 @@ class Route:
 
         from llmstudy.prices.billing import price_requests
 
-        if not self.billed:
-            return 0.0
+        if self.price.usd_per_mtok is not None:
+            tokens_of_each = zip(input_tokens, cached_tokens, output_tokens, strict=True)
+            price = TokenPrice(*self.price.usd_per_mtok)
+            return self.price.factor * sum(price.usd(*tokens) for tokens in tokens_of_each)
         tokens = pd.DataFrame({"input_tokens": input_tokens, "output_tokens": output_tokens})
         tokens["cached_input_tokens"] = list(cached_tokens)
         bill = price_requests(

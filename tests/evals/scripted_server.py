@@ -38,17 +38,13 @@ class Reply:
 
 @dataclass
 class Server:
-    """A running server: its address, and the bodies and headers that have come, in order."""
+    """A running server: its address, what has come in order, and how often each body came."""
 
     base_url: str
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    calls: Counter = field(default_factory=Counter)
     most_at_once: int = 0
-
-    @property
-    def calls(self) -> Counter:
-        """How often each body has come."""
-        return Counter(json.dumps(body, sort_keys=True) for body in self.bodies)
 
 
 @contextmanager
@@ -63,7 +59,9 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
             with lock:
                 known.bodies.append(body)
                 known.headers.append({k.lower(): v for k, v in self.headers.items()})
-                n = known.calls[json.dumps(body, sort_keys=True)]
+                same = json.dumps(body, sort_keys=True)
+                known.calls[same] += 1
+                n = known.calls[same]
                 at_once[0] += 1
                 known.most_at_once = max(known.most_at_once, at_once[0])
             how = reply(body, n)
