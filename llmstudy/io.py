@@ -172,6 +172,7 @@ def run_inputs(provenance: Mapping[str, Any]) -> dict[str, str | None]:
         **{f"the notebook {name}": sha for name, sha in chapters.items()},
         "the study file": provenance.get("study_sha256"),
         "the request log": provenance.get("log_sha256"),
+        "the evaluation": provenance.get("evaluations_sha256"),
         "the probe runs": provenance.get("probes_sha256"),
         "requirements.lock": provenance.get("lock_sha256"),
         "the code of llmstudy": provenance.get("code_sha256"),

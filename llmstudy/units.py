@@ -36,6 +36,7 @@ UNITS: dict[str, dict[str, float]] = {
     "USD/month": {"USD/month": 1, "k USD/month": 1e3, "USD/year": 1 / 12},
     "USD/year": {"USD/year": 1, "USD/month": 12},
     "USD/item": {"USD/item": 1},
+    "USD/answer": {"USD/answer": 1},
     "items/week": {"items/week": 1},
     "USD/upgrade": {"USD/upgrade": 1},
     "USD/1k requests": {"USD/1k requests": 1, "USD/request": 1000},

@@ -201,7 +201,8 @@ def accepted_answer_costs(results: Results) -> pd.DataFrame:
         ):
             usd = bills.get((name, route))
             if acceptance and usd is not None:
-                accepted = float(usd_per_accepted_answer(usd, acceptance))
+                repair = row.get("repair_usd")
+                accepted = float(usd_per_accepted_answer(usd, acceptance, repair))
                 about = (name, pair, route, route != pair, row["benchmark"])
                 rows.append((*about, usd, acceptance, accepted))
     columns = ["workload", "pair", "route", "current", "benchmark", "usd_per_request", "acceptance"]

@@ -1,5 +1,7 @@
 """Chapter 04: is a candidate good enough, judged on the same items as today's route?"""
 
+from collections.abc import Mapping
+from math import ceil
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ from llmstudy.decide.dates import move_dates
 from llmstudy.evidence.case import Case, Tables, contenders
 from llmstudy.figure import Figure, Grade
 from llmstudy.measures import quality
-from llmstudy.simulate.quality import UNPAIRED_DISCORDANCE, counts_of, items_named
+from llmstudy.simulate.quality import UNPAIRED_DISCORDANCE, counts_of, items_named, parts_of
 from llmstudy.study import PairedEvidence, Study, Workload
 
 
@@ -26,7 +28,8 @@ def quality_verdicts(study: Study) -> pd.DataFrame:
     far from the task, see `quality.benchmark`; a far benchmark leaves a candidate undecided), low
     and high (the interval of the test), alpha (its level; null: not scored), n_needed (own items
     for a decision), plan (what n_needed rests on), next_alpha (the level at which those items are
-    tested), pass_mark (the lowest difference that passes; null: none does).
+    tested), pass_mark (the lowest difference that passes; null: none does), repair_usd (of a wrong
+    answer; null: not stated).
     """
     levels = test_levels(study)
     rows: list[dict[str, Any]] = []
@@ -36,6 +39,8 @@ def quality_verdicts(study: Study) -> pd.DataFrame:
             evidence = workload.quality.evidence.get(route)
             row = {"workload": name, "route": route, "margin": workload.quality.margin.value}
             row["lowest_grade"] = workload.quality.lowest_grade
+            repair = workload.quality.repair
+            row["repair_usd"] = repair.value if repair else None
             at = levels[name, route]
             verdict = (
                 _unpaired(workload, at) if evidence is None else _paired(workload, evidence, at)
@@ -102,7 +107,8 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     items. Each of those is planned as one more claim beside those that have not passed, and such a
     pair is judged by itself. `quality.look_share` splits the level of a claim over repeated looks;
     a public pair gets one look, own items start with their first. Routes with the same counts are
-    one claim.
+    one claim. A candidate with protected slices makes one claim too, that it keeps its margin over
+    all items and in each slice: its p-value is the largest of theirs (an intersection-union test).
 
     If a study scores one new candidate per memo, each gets a first look: with five candidates that
     all lose the whole margin, some memo makes a false claim in 5.5 % of studies. A fixed sequence
@@ -110,7 +116,8 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     all seven candidates, scored or not, needs 1,363 items instead of 857. `benchmarks/families.py`
     simulates all three.
 
-    Source: Hochberg & Tamhane (1987), Multiple Comparison Procedures, section 1.2, for the family.
+    Source: Hochberg & Tamhane (1987), Multiple Comparison Procedures, section 1.2, for the family;
+    Berger (1982), Technometrics 24:295-300, for the slices.
     """
     claims: dict[Any, list[tuple[str, str]]] = {}
     evidence_of: dict[tuple[str, str], PairedEvidence | None] = {}
@@ -119,14 +126,14 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
         for route in candidates:
             evidence = evidence_of[name, route] = workload.quality.evidence.get(route)
             if evidence and _supports_a_move(workload, evidence):
-                claim = (name, counts_of(evidence), evidence.looks)
+                claim = (name, tuple(parts_of(evidence).values()), evidence.looks)
                 claims.setdefault(claim, []).append((name, route))
     shares = [quality.look_share(looks) for _, _, looks in claims]
     margins = [study.workloads[name].quality.margin.value for name, _, _ in claims]
     p = np.array(
         [
-            min(quality.non_inferiority_p(counts, margin) / share, 1.0)
-            for (_, counts, _), margin, share in zip(claims, margins, shares, strict=True)
+            min(max(quality.non_inferiority_p(part, margin) for part in parts) / share, 1.0)
+            for (_, parts, _), margin, share in zip(claims, margins, shares, strict=True)
         ]
     )
     levels = quality.holm_levels(p)
@@ -183,12 +190,18 @@ def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
 
 def _paired(workload: Workload, evidence: PairedEvidence, at: Levels) -> dict[str, Any]:
     counts, margin = counts_of(evidence), workload.quality.margin.value
-    test = quality.non_inferiority(counts, margin, at.test or quality.ALPHA, at.following)
+    tests = _tests(evidence, margin, at)
+    test = tests[""]
     current, candidate = quality.acceptance(counts)
-    n_needed, plan = _plan(counts, test, at.following, is_own=evidence.is_own)
     close = closeness(workload, evidence)
+    n_needed, plan = _plan(counts, test, at.following, is_own=evidence.is_own)
+    if test.verdict != "inferior" and (slice_ := _undecided_slice(evidence, tests)):
+        name, items = slice_
+        n_needed, plan = items, f"planned for the protected slice {name}, which is undecided"
+    if evidence.flaws:
+        plan = "the scoring has faults: mend it, and score the items again"
     return {
-        "verdict": "undecided" if close == "far" else test.verdict,
+        "verdict": "undecided" if close == "far" or evidence.flaws else _of_all(tests),
         "benchmark": items_named(workload, evidence),
         "closeness": close,
         "grade": _grade(evidence),
@@ -206,8 +219,68 @@ def _paired(workload: Workload, evidence: PairedEvidence, at: Levels) -> dict[st
         "p_value": quality.mcnemar_exact(counts),
         "acceptance_current": current.estimate,
         "acceptance_route": candidate.estimate,
-        "audit": quality.audit(counts, None),
+        "audit": [*evidence.flaws, *quality.audit(counts, None)],
     }
+
+
+def _tests(
+    evidence: PairedEvidence, margin: float, at: Levels
+) -> dict[str, quality.NonInferiority]:
+    """The test of all items, named "", and that of each protected slice."""
+    level = at.test or quality.ALPHA
+    return {
+        name: quality.non_inferiority(part, margin, level, at.following)
+        for name, part in parts_of(evidence).items()
+    }
+
+
+def _of_all(tests: Mapping[str, quality.NonInferiority]) -> str:
+    """Non-inferior where every part is, inferior where one is."""
+    verdicts = {test.verdict for test in tests.values()}
+    return next(v for v in ("inferior", "undecided", "non-inferior") if v in verdicts)
+
+
+def _undecided_slice(
+    evidence: PairedEvidence, tests: Mapping[str, quality.NonInferiority]
+) -> tuple[str, int] | None:
+    """The undecided slice that needs most items of all, and how many, its share as it is."""
+    n = tests[""].n
+    needs = [
+        (name, ceil(test.n_needed * n / test.n))
+        for name, test in tests.items()
+        if name and test.n_needed is not None
+    ]
+    return max(needs, key=lambda need: need[1], default=None)
+
+
+def protected_slices(study: Study) -> pd.DataFrame:
+    """The verdict on each protected slice of each candidate scored on own items.
+
+    A candidate may move only where it keeps its margin over all items and in each of these.
+    Returns: workload, route, slice, n (items), difference, low, high, margin (shares), verdict.
+    """
+    rows = []
+    for (name, route), at in test_levels(study).items():
+        spec = study.workloads[name].quality
+        evidence = spec.evidence.get(route)
+        if evidence is None:
+            continue
+        for slice_, test in _tests(evidence, spec.margin.value, at).items():
+            if slice_:
+                interval = test.difference
+                row = (name, route, slice_, test.n, interval.estimate, interval.low, interval.high)
+                rows.append((*row, test.margin_share, test.verdict))
+    columns = ["workload", "route", "slice", "n", "difference", "low", "high", "margin", "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def doubts(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """What speaks against the scores behind the verdicts, a row for each sentence.
+
+    verdicts: as `quality_verdicts`. Returns: workload, route, sentence.
+    """
+    rows = verdicts[["workload", "route", "audit"]].explode("audit").dropna()
+    return rows.rename(columns={"audit": "sentence"})
 
 
 def _grade(evidence: PairedEvidence) -> Grade:

@@ -4,12 +4,15 @@ A row that a scorer, a judge or an endpoint failed on is not scored: it is never
 Tokens are counted as in `requests.schema`. Null means not recorded, never zero.
 """
 
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pandas.api.types import pandas_dtype
 
+from llmstudy import io
 from llmstudy.requests.schema import Column
 
 COLUMNS = (
@@ -93,7 +96,7 @@ def _typed(rows: pd.DataFrame, column: Column) -> "pd.Series[Any]":
     try:
         typed = pd.to_numeric(values) if column.dtype != "boolean" else values
         typed = typed.astype(pandas_dtype(column.dtype))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(
             f"an evaluation's column {column.name} is not {_KINDS[column.dtype]} in every row: "
             f"it is {column.meaning}"
@@ -115,8 +118,8 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     evaluation: as `conform` returns. An item without a scored answer of one route is left out on
     both sides, since that is no wrong answer.
     Returns: a row for each item, in order of the evaluation, indexed by item_id: baseline and
-    candidate (mean score), cluster, slice, workload, baseline_usd and candidate_usd (mean cost of
-    an answer; null unless each of its answers has one).
+    candidate (mean score), answers (scored ones of the route that has fewer), cluster, slice,
+    workload, baseline_usd and candidate_usd (mean cost of an answer; null unless each has one).
     Raises: ValueError for a route without rows, several scorers or runs of a route, items of one
     route alone, and items whose hash differs between the routes.
 
@@ -152,8 +155,13 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     }
     labels = both.groupby("item_id", sort=False)[["cluster", "slice", "workload"]].first()
     scores = {side: rows["score"].mean() for side, rows in sides.items()}
-    usd = {f"{side}_usd": rows["cost_usd"].agg(_whole_mean) for side, rows in sides.items()}
-    items = pd.concat([pd.DataFrame(scores), labels, pd.DataFrame(usd)], axis=1)
+    answers = pd.DataFrame({side: rows.size() for side, rows in sides.items()}).min(axis=1)
+    usd = {
+        f"{side}_usd": rows["cost_usd"].mean().where(rows["cost_usd"].count() == rows.size())
+        for side, rows in sides.items()
+    }
+    scored_items = pd.DataFrame(scores).assign(answers=answers)
+    items = pd.concat([scored_items, labels, pd.DataFrame(usd)], axis=1)
     items = items.reindex(labels.index)
     scored = items[["baseline", "candidate"]].notna().all(axis=1)
     if not scored.any():
@@ -163,8 +171,31 @@ def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFra
     return items[scored]
 
 
-def _whole_mean(values: "pd.Series[float]") -> float:
-    return float(values.mean(skipna=False))
+def accepted(evaluation: pd.DataFrame, accepted_from: float | None = None) -> pd.DataFrame:
+    """The evaluation with a score of 1 for each accepted answer, and of 0 for each other one.
+
+    accepted_from: the score from which an answer is accepted; needed where scores are graded.
+    Raises: ValueError for scores other than 0 and 1 without accepted_from, and for an accepted_from
+    that divides no scores.
+
+    >>> rows = pd.DataFrame({"item_id": [1, 2, 3], "route": "open", "score": [8, 5, None]})
+    >>> accepted(conform(rows), 7)["score"].tolist()
+    [1.0, 0.0, nan]
+    """
+    scores = evaluation["score"]
+    low, high = scores.min(), scores.max()
+    if accepted_from is None:
+        if not scores.dropna().isin([0, 1]).all():
+            raise ValueError(
+                f"the scores are graded, from {low:g} to {high:g}: state accepted_from, the score "
+                "from which an answer is accepted"
+            )
+        return evaluation
+    if not low <= accepted_from <= high:
+        raise ValueError(
+            f"accepted_from {accepted_from:g} lies outside the scores, {low:g} to {high:g}"
+        )
+    return evaluation.assign(score=scores.ge(accepted_from).astype(float).mask(scores.isna()))
 
 
 def refuse_scripted(evaluation: pd.DataFrame) -> None:
@@ -182,3 +213,31 @@ def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:
         raise ValueError(
             f"{len(texts)} {what}{'s'[: len(texts) > 1]} {fault} (first: {', '.join(texts[:3])})"
         )
+
+
+def save(evaluation: pd.DataFrame, path: str | Path) -> Path:
+    """Writes the table, whole or not at all, without the columns that are null in every row.
+
+    path: JSON Lines or Parquet, by its suffix. `importers.read_evaluation` reads both.
+    Raises: ValueError for another suffix.
+    """
+    path = Path(path)
+    table = evaluation.dropna(axis="columns", how="all")
+    if path.suffix == ".jsonl":
+        # pandas writes 10 digits unless told otherwise, and NaN as null
+        lines = table.to_json(orient="records", lines=True, double_precision=15, force_ascii=False)
+        io.write(path, lines)
+    elif path.suffix == ".parquet":
+        import duckdb
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with duckdb.connect() as connection:
+                connection.from_df(table).write_parquet(str(draft), compression="zstd")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    else:
+        raise ValueError(f"{path}: name it .jsonl or .parquet, the two forms of an evaluation")
+    return path

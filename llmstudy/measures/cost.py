@@ -203,16 +203,24 @@ def usd_per_million_tokens(usd: Number, requests: Number, tokens_per_request: Nu
     return usd / (requests * tokens_per_request) * 1e6
 
 
-def usd_per_accepted_answer(usd_per_request: Number, acceptance_share: Number) -> Number:
-    """Cost of an accepted answer: rejected answers are paid for too. Unit: usd.
+def usd_per_accepted_answer(
+    usd_per_request: Number, acceptance_share: Number, repair_usd: Number | None = None
+) -> Number:
+    """Cost of an accepted answer, rejected ones included. Unit: usd.
 
-    Source: cost.md 6, gap 6, with no cost of repair.
+    repair_usd: cost of putting a rejected answer right, so that every request ends in an accepted
+    one. None: a rejected answer is paid for and thrown away.
+    Source: cost.md 6, gap 6.
 
-    Raises: ValueError if no answer is accepted.
+    Raises: ValueError if no answer is accepted and none is put right.
 
     >>> round(usd_per_accepted_answer(0.005, 0.8), 5)
     0.00625
+    >>> round(usd_per_accepted_answer(0.005, 0.8, repair_usd=0.5), 5)
+    0.105
     """
+    if repair_usd is not None:
+        return usd_per_request + (1 - acceptance_share) * repair_usd
     if np.any(np.asarray(acceptance_share) <= 0):
         raise ValueError(
             "acceptance_share is 0: without accepted answers there is no cost of one; leave the "

@@ -254,9 +254,9 @@ def _lapsed(study: Study, on: date) -> list[Stale]:
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Stale]:
     """The inputs that differ between a run and today, one by one.
 
-    They are the study file, log, probe runs, files in data/, notebooks, code, lock and package
-    version. then, now: as `run.provenance.made_of`, or the part of it to compare; a key that only
-    one of them has is ignored (older runs have no hash of their log).
+    They are the study file, log, evaluation, probe runs, files in data/, notebooks, code, lock and
+    package version. then, now: as `run.provenance.made_of`, or the part of it to compare; a key
+    that only one of them has is ignored (older runs have no hash of their log).
 
     >>> [stale] = changes({"package": "0.1.0", "data_sha256": {"a.csv": "1f"}},
     ...                   {"package": "0.1.0", "data_sha256": {"a.csv": "2e"}})

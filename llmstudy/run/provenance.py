@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmstudy import __version__, paths
 from llmstudy.io import sha256, sha256_of_all
 from llmstudy.requests.files import log_files, log_sha256
+from llmstudy.study.evaluations import evaluations
 
 if TYPE_CHECKING:
     from llmstudy.study import Study
@@ -42,14 +43,15 @@ def run_id(started: datetime, inputs: Mapping[str, Any]) -> str:
 def input_files(file: Path, study: "Study") -> dict[str, list[Path]]:
     """The files that a run of a study file depends on, by kind.
 
-    Returns: study, log and probes (if the study names any), and the package's data, code and
-    notebooks.
+    Returns: study, log, evaluations and probes (if the study names any), and the package's data,
+    code and notebooks.
     """
     package, data = Path(__file__).parents[1], paths.data()
     probes = {folder for route in study.routes.values() for folder in route.probe}
     return {
         "study": [file],
         "log": log_files(study.requests.path) if study.requests else [],
+        "evaluations": sorted({e.evaluation for _, _, e in evaluations(study) if e.evaluation}),
         "probes": [f for folder in sorted(probes) for f in _files(folder)],
         "data": _files(data),
         "code": _files(package),
@@ -61,8 +63,8 @@ def made_of(file: Path, study: "Study") -> dict[str, Any]:
     """The inputs of a run of a study file, for `provenance.json`.
 
     Returns: package and Python versions, git_sha and git_dirty (null outside git), and the SHA-256
-    of the study file, of its log and probe runs (null without them), of each file in data/, of code
-    and notebooks, and of the lock (null without one).
+    of the study file, of its log, evaluations and probe runs (null without them), of each file in
+    data/, of code and notebooks, and of the lock (null without one).
     """
     files = input_files(file, study)
     lock = paths.ROOT / "requirements.lock"
@@ -72,6 +74,7 @@ def made_of(file: Path, study: "Study") -> dict[str, Any]:
         **_git(),
         "study_sha256": sha256(file),
         "log_sha256": log_sha256(study.requests.path) if study.requests else None,
+        "evaluations_sha256": sha256_of_all(files["evaluations"]) if files["evaluations"] else None,
         "probes_sha256": sha256_of_all(files["probes"]) if files["probes"] else None,
         "data_sha256": {f.relative_to(paths.data()).as_posix(): sha256(f) for f in files["data"]},
         "code_sha256": sha256_of_all(files["code"]),

@@ -12,7 +12,7 @@ from llmstudy.simulate.bills import begun_share
 from llmstudy.simulate.draws import band
 from llmstudy.simulate.futures import Buyer, Futures, futures_of_routes
 from llmstudy.simulate.inputs import N_DRAWS, Market, spread
-from llmstudy.simulate.quality import acceptance_draws, items_named
+from llmstudy.simulate.quality import acceptance_draws, items_named, repair_draws
 from llmstudy.study import Study
 
 AFTER_MONTHS = (6, 12, 24)
@@ -164,9 +164,9 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
     """Cost of an accepted answer on each scored route and on today's, with its range.
 
     Bills of the first month, as if moved already, a fleet's team included; acceptance from the same
-    paired items for both. Rows: workload, route, benchmark (whose items), today_p10_usd,
-    today_p50_usd, today_p90_usd, route_p10_usd, route_p50_usd, route_p90_usd (per accepted answer),
-    p_cheaper.
+    paired items for both; a wrong answer costs its repair, where the study states one. Rows:
+    workload, route, benchmark (whose items), today_p10_usd, today_p50_usd, today_p90_usd,
+    route_p10_usd, route_p50_usd, route_p90_usd (per accepted answer), p_cheaper.
     """
     rows = []
     for (name, route), future in futures.items():
@@ -176,8 +176,9 @@ def accepted_answers(study: Study, futures: Moves) -> list[dict[str, Any]]:
         n = len(future.once_usd)
         today, scored = acceptance_draws(study, name, route, n)
         requests = future.requests[:, 0]
-        now = usd_per_accepted_answer(future.stay_usd[:, 0] / requests, today)
-        then = usd_per_accepted_answer(future.with_team()[:, 0] / requests, scored)
+        repair = repair_draws(study, name, n)
+        now = usd_per_accepted_answer(future.stay_usd[:, 0] / requests, today, repair)
+        then = usd_per_accepted_answer(future.with_team()[:, 0] / requests, scored, repair)
         rows.append(
             {"workload": name, "route": route}
             | {"benchmark": items_named(study.workloads[name], evidence)}

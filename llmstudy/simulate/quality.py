@@ -6,6 +6,7 @@ import numpy as np
 
 from llmstudy.figure import FloatArray
 from llmstudy.measures import quality
+from llmstudy.simulate.draws import draw
 from llmstudy.study import PairedEvidence, Study, Workload, bundled_figures
 
 UNPAIRED_DISCORDANCE = 0.27
@@ -31,6 +32,13 @@ def counts_of(evidence: PairedEvidence) -> quality.PairedCounts:
     )
 
 
+def parts_of(evidence: PairedEvidence) -> dict[str, quality.PairedCounts]:
+    """The counts in each part of the items that must keep the margin: all, named "", and slices."""
+    return {"": counts_of(evidence)} | {
+        name: quality.PairedCounts(*cells) for name, cells in evidence.slices.items()
+    }
+
+
 def quality_stream(study: Study, name: str, route: str) -> str:
     """The name of the stream that a route's quality on a workload is drawn from.
 
@@ -52,6 +60,12 @@ def acceptance_draws(study: Study, name: str, route: str, n: int) -> tuple[Float
     rng = np.random.default_rng([study.seed, crc32(stream.encode())])
     current, candidate = quality.draw_acceptance(counts_of(evidence), n, rng).T
     return current, candidate
+
+
+def repair_draws(study: Study, name: str, n: int) -> FloatArray | None:
+    """Draws of what putting a wrong answer of a workload right costs; None if not stated. (n,)."""
+    repair = study.workloads[name].quality.repair
+    return None if repair is None else draw(repair, f"repair {name}", n, study.seed)
 
 
 def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from llmstudy import paths
 from llmstudy.study import document
+from llmstudy.study.evaluations import misplaced_counts, with_evaluations, with_paths_from
 from llmstudy.study.faults import StudyError, sentence
 from llmstudy.study.study import Study, disagreements
 
@@ -61,18 +62,22 @@ def load(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
         study = Study.model_validate(values)
     except ValidationError as error:
         raise study_error(map(sentence, error.errors())) from None
-    if faults := list(disagreements(study)):
+    if faults := [*disagreements(study), *misplaced_counts(study)]:
         raise study_error(faults)
     try:
         study = _with_paths_from(study, file.parent)
     except OSError as error:
         raise study_error([(("requests", "path"), f"requests.path: {error.strerror}.")]) from None
     try:
-        return study.with_(overrides) if overrides else study
+        study = study.with_(overrides) if overrides else study
     except StudyError as error:
         raise StudyError(
             "\n".join(f"overrides of {path}: {line}" for line in str(error).splitlines())
         ) from None
+    study, unread = with_evaluations(study)
+    if unread:
+        raise study_error(unread)
+    return study
 
 
 def _with_paths_from(study: Study, folder: Path) -> Study:
@@ -86,7 +91,8 @@ def _with_paths_from(study: Study, folder: Path) -> Study:
         name: route.model_copy(update={"probe": tuple(folder / run for run in route.probe)})
         for name, route in study.routes.items()
     }
-    return study.model_copy(update={"requests": log, "routes": routes})
+    study = study.model_copy(update={"requests": log, "routes": routes})
+    return with_paths_from(study, folder)
 
 
 def _line(tree: Any, location: Sequence[Any]) -> int:

@@ -126,15 +126,33 @@ class Traffic(Strict):
     hours: Literal["servegen-m-large", "servegen-m-mid", "servegen-m-small", "ragpulse"]
 
 
-class PairedEvidence(Strict):
-    """The evidence on a candidate's quality: a row of `data/paired_counts.csv`, or own counts."""
+FourCounts = tuple[Count, Count, Count, Count]
+"""Items that both answer rightly, today's route alone, the candidate alone, and neither."""
 
-    benchmark: Text
+
+class PairedEvidence(Strict):
+    """The evidence on a candidate's quality: a row of `data/paired_counts.csv`, or own items.
+
+    Own items are an evaluation, a file of their scores, or their counts. Reading the study fills
+    counts, slices, flaws and names from the evaluation; its route names are those of the study,
+    unless model_proprietary and model_open say what it calls them.
+    """
+
+    benchmark: Text = ""
     subject: Text = "all"
-    model_proprietary: Text
-    model_open: Text
-    counts: tuple[Count, Count, Count, Count] | None = Field(
+    model_proprietary: Text = ""
+    model_open: Text = ""
+    evaluation: Place | None = Field(
+        default=None, description="file of an evaluation of own items, of any format"
+    )
+    counts: FourCounts | None = Field(
         default=None, description="both right, only current, only candidate, neither"
+    )
+    slices: dict[Name, FourCounts] = Field(
+        default={}, description="the same counts in each protected slice"
+    )
+    flaws: tuple[Text, ...] = Field(
+        default=(), description="faults of the scoring that must be mended before it decides"
     )
     looks: Count = Field(
         default=0, description="how many times a part of these items was judged before"
@@ -145,20 +163,30 @@ class PairedEvidence(Strict):
     @property
     def is_own(self) -> bool:
         """Whether the counts are of one's own items."""
-        return self.counts is not None
+        return self.counts is not None or self.evaluation is not None
 
     @model_validator(mode="after")
-    def _counts_are_sourced(self) -> "PairedEvidence":
-        if self.counts is None:
+    def _is_whole(self) -> "PairedEvidence":
+        names = ("benchmark", "model_proprietary", "model_open")
+        unnamed = [key for key in names if not getattr(self, key)]
+        if unnamed and self.evaluation is None:
+            raise ValueError(
+                f"lacks {' and '.join(unnamed)}: name the items and the pair of models, or give an "
+                "`evaluation`."
+            )
+        if not self.is_own:
             if self.looks:
                 raise ValueError(
                     f"has looks: {self.looks}, but a public pair is judged once: give your own "
                     "counts, or leave looks out."
                 )
             return self
-        if missing := [key for key in ("source", "as_of") if not getattr(self, key)]:
+        if self.evaluation is not None and self.as_of is None:
+            raise ValueError("lacks as_of: give the day of the evaluation.")
+        missing = [key for key in ("source", "as_of") if not getattr(self, key)]
+        if missing and self.evaluation is None:
             raise ValueError(f"lacks {' and '.join(missing)}: your own counts need both.")
-        if not any(self.counts):
+        if self.counts is not None and not any(self.counts):
             raise ValueError("has no items in its counts: a pair needs at least one.")
         return self
 
@@ -168,7 +196,27 @@ class Quality(Strict):
 
     margin: Share
     lowest_grade: Literal["measured", "published"]
+    protected: tuple[Name, ...] = Field(
+        default=(), description="slices in which a candidate must keep the margin too"
+    )
+    accepted_from: float | None = Field(
+        default=None, description="score from which a graded answer is accepted"
+    )
+    repair: Annotated[Figure, quantity("USD/answer")] | None = Field(
+        default=None, description="cost of putting a wrong answer right"
+    )
     evidence: dict[Name, PairedEvidence] = {}
+
+    @model_validator(mode="after")
+    def _has_protected_slices(self) -> "Quality":
+        for route, evidence in self.evidence.items():
+            absent = [name for name in self.protected if name not in evidence.slices]
+            if evidence.counts is not None and absent:
+                raise ValueError(
+                    f"protects {', '.join(absent)}, but the evidence on {route} has no items of "
+                    f"it: give its counts under `slices`, or an evaluation with the column slice."
+                )
+        return self
 
     @field_validator("margin")
     @classmethod

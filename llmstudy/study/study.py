@@ -371,7 +371,7 @@ def _unscored(study: Study) -> Iterator[tuple[Keys, str]]:
 
     for name, workload in study.workloads.items():
         for route, evidence in workload.quality.evidence.items():
-            if evidence.counts is not None:
+            if evidence.is_own:
                 continue
             try:
                 paired_counts(

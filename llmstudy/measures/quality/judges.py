@@ -1,0 +1,73 @@
+"""An LLM judge beside labels by hand: what the judge adds, without what it gets wrong."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from llmstudy.figure import FloatArray, Interval
+from llmstudy.measures.quality.clusters import cluster_sums, error_of, student_interval
+
+
+@dataclass(frozen=True)
+class JudgedDifference:
+    """b minus a from labels and a judge, and what the judge alone would say.
+
+    weight: of the judge, from 0 (labels alone) to 1. judge_only: the plain mean of the judge's
+    differences over all items, with an interval that knows nothing of its mistakes.
+    """
+
+    difference: Interval
+    weight: float
+    judge_only: Interval
+
+
+def judged_difference(
+    labelled: npt.ArrayLike,
+    judged_labelled: npt.ArrayLike,
+    judged: npt.ArrayLike,
+    level: float = 0.95,
+) -> JudgedDifference:
+    """Mean difference b minus a: few labels, many judgements, without the judge's bias (PPI++).
+
+    weight x mean of the judge's differences + mean of (label - weight x judge) over labelled items.
+    Taken of differences, it corrects a judge that favours one of the two models, itself say. The
+    weight makes the error least: cov(D, D^) / ((1 + n / N) var D^), clipped to [0, 1].
+
+    labelled: (n,) differences D by hand. judged_labelled: (n,) the judge's D^ on the same items.
+    judged: (N,) the judge's on other items, drawn from the same requests.
+    Raises: ValueError as `cluster_sums` and `error_of`, or lengths that differ.
+    Source: Angelopoulos, Duchi & Zrnic (2023), arXiv 2311.01453, example 6.1.
+
+    >>> rng = np.random.default_rng(7)
+    >>> truth = rng.choice([-1, 0, 1], p=[0.2, 0.7, 0.1], size=2000)
+    >>> judge = np.where(rng.random(2000) < 0.15, 1, truth)  # favours b
+    >>> both = judged_difference(truth[:200], judge[:200], judge[200:])
+    >>> f"{both.difference.estimate:+.2f}, the judge alone {both.judge_only.estimate:+.2f}"
+    '-0.10, the judge alone +0.05'
+    """
+    ours, theirs, more = (cluster_sums(x)[0][:, 0] for x in (labelled, judged_labelled, judged))
+    n, n_more = len(ours), len(more)
+    if n != len(theirs):
+        raise ValueError(
+            f"{n} labels, {len(theirs)} judgements of the same items: give the judge's difference "
+            "for each labelled item"
+        )
+    every = np.concatenate([theirs, more])
+    judge_only = student_interval(float(every.mean()), *_error(every), level)
+    weight = float(np.cov(ours, theirs)[0, 1] / ((1 + n / n_more) * every.var(ddof=1)))
+    weight = min(max(weight, 0.0), 1.0)
+    rest = ours - weight * theirs
+    estimate = weight * float(more.mean()) + float(rest.mean())
+    (error_rest, degrees_rest), (error_more, degrees_more) = _error(rest), _error(more)
+    parts = error_rest**2, (weight * error_more) ** 2
+    variance = sum(parts)
+    degrees = variance**2 / (parts[0] ** 2 / degrees_rest + parts[1] ** 2 / degrees_more)
+    difference = student_interval(estimate, sqrt(variance), degrees, level)
+    return JudgedDifference(difference, weight, judge_only)
+
+
+def _error(difference: FloatArray) -> tuple[float, float]:
+    """Standard error of a mean, and its degrees of freedom."""
+    return error_of((difference - difference.mean()) / len(difference))
