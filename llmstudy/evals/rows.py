@@ -1,11 +1,8 @@
 """The rows of an evaluation, from the replies on disk: each answer, its score, cost and times."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
 
 from llmstudy.evals import scorers
 from llmstudy.evals.calls import Call, Reply
@@ -111,13 +108,3 @@ def _row(
     if second_scorer is not None:
         row["score_2"] = scorers.score(second_scorer, reply.text, item).value
     return row
-
-
-def lines(table: pd.DataFrame) -> str:
-    """The table as JSON Lines, without the columns in which nothing is recorded."""
-    rows = table.dropna(axis=1, how="all").astype(object)
-    rows = rows.where(rows.notna(), None)
-    return "".join(
-        json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
-        for row in rows.to_dict("records")
-    )

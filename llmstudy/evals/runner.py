@@ -21,16 +21,15 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy import io
 from llmstudy.evals.calls import Call, Client, Reply
 from llmstudy.evals.judges import MOST_OUTPUT_TOKENS, Judge
 from llmstudy.evals.plan import Item, Options, Plan, Task, checked
 from llmstudy.evals.prompts import Prompt
 from llmstudy.evals.replies import Replies, opened
 from llmstudy.evals.routes import Route
-from llmstudy.evals.rows import answers_of, lines, rows_of
+from llmstudy.evals.rows import answers_of, rows_of
 from llmstudy.evals.scorers import Scorer
-from llmstudy.evals.table import conform
+from llmstudy.evals.table import conform, save
 from llmstudy.probe.refusals import advice
 from llmstudy.text import usd
 
@@ -88,9 +87,8 @@ def run_evaluation(
 
     items: mappings with item_id and messages (or prompt), and what the scorer reads: reference,
     choices, schema, pattern, context, citations; slice, cluster, workload and item_hash go to the
-    rows. scorer: a function as in `scorers`, or a `Judge`.
-    second_scorer: of the same answers, for `score_2`. out: the table, FILE.jsonl; replies are kept
-    in FILE.replies.jsonl, from which a further run takes what it has. run: name of the run in the
+    rows. scorer: a function as in `scorers`, or a `Judge`. second_scorer: of the same answers, for `score_2`. out: the table, .jsonl or .parquet; replies
+    are in NAME.replies.jsonl beside it, from which a further run takes what it has. run: name of the run in the
     rows. [default: the prompt's version and the settings' hash]. say: receives what the run will
     cost, before the first request. options: as `Options`. An interrupt (Ctrl-C) ends the run with
     what it has.
@@ -99,8 +97,8 @@ def run_evaluation(
     max_spend_usd, and a route whose first request is refused. OSError if a reply cannot be written.
     """
     settings, prompt, out = Options(**options), prompt or Prompt(), Path(out)
-    if out.suffix != ".jsonl":
-        raise ValueError(f"{out}: name the table FILE.jsonl")
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise ValueError(f"{out}: name it .jsonl or .parquet, the two forms of an evaluation")
     plan = Plan(checked(items), list(routes), scorer, prompt, settings)
     plan.check(second_scorer)
     with opened(out.with_suffix(".replies.jsonl")) as replies:
@@ -112,7 +110,7 @@ def run_evaluation(
         if not rows:
             raise ValueError(f"no item was sent: {sending.stopped}")
         table = conform(pd.DataFrame(rows))
-        io.write(out, lines(table))
+        save(table, out)
         return Evaluation(
             table=table,
             out=out,

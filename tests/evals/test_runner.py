@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from llmstudy.evals import runner, scorers
+from llmstudy.evals.importers import read_evaluation
 from llmstudy.evals.prompts import Prompt
 from llmstudy.evals.runner import run_evaluation
 from llmstudy.evals.table import pairs, refuse_scripted
@@ -533,3 +534,15 @@ def test_a_template_takes_the_place_of_the_last_message_and_its_braces_stay():
         '{context} is not a field here\nA. red\nB. blue\nJSON: {"answer": "A"}',
     ]
     assert prompt.version != Prompt("{input}").version
+
+
+def test_a_made_up_evaluation_cannot_be_the_evidence_of_a_study(
+    scripted, route_to, sums, tmp_path, variant
+):
+    from llmstudy.study import load
+
+    with scripted.running(right(scripted)) as server:
+        routes = [route_to(server, "api"), route_to(server)]
+        run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
+    assert set(read_evaluation(tmp_path / "e.jsonl")["source"]) == {"scripted"}
+    _ = variant, load
