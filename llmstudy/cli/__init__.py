@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from llmstudy import __version__
-from llmstudy.cli import capacity, check, diff, doctor, init, notebooks, probe, requests, run, sweep
+from llmstudy.cli import (
+    capacity,
+    check,
+    diff,
+    doctor,
+    evals,
+    init,
+    notebooks,
+    probe,
+    requests,
+    run,
+    sweep,
+)
 
 app = typer.Typer(
     name="llmstudy",
@@ -32,6 +44,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(requests.app)
+app.add_typer(evals.app)
 app.add_typer(capacity.app)
 app.add_typer(probe.app)
 
@@ -64,6 +77,8 @@ def _llmstudy(
     llmstudy requests import auto LOG  read any gateway's log into one table of requests
     llmstudy requests summary LOG  sum a log up, by workload, tenant, route or day
     llmstudy requests reconcile LOG    compare logged cost and invoices with the tokens' price
+    llmstudy eval import auto FILE     read any tool's evaluation into one table of scored answers
+    llmstudy eval audit FILE       look for faults of the scorer before any claim rests on it
     llmstudy notebooks DIR         copy the chapters, to change and execute them in JupyterLab
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks

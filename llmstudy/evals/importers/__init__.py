@@ -60,7 +60,8 @@ def read_evaluation(
     source: a table, a file, a folder, a glob, or several of these. format: one of FORMATS; `auto`:
     by what is in each file. route: what to name the route of files that have one or none, a name
     for all or one for each file in order; or the routes to take, of those that the files name.
-    scorer: the scorer to take, and a second for `score_2`. scale: the highest score, by which all
+    scorer: the scorer to take, and a second for `score_2`; a judge
+    goes before labels by hand. scale: the highest score, by which all
     are divided; 1 leaves scores beyond 0 to 1 as they are.
     Returns: as `evals.table.conform`. A row that its tool failed to score is there, not scored.
     Raises: ValueError that says what to declare, where a file leaves that open.
@@ -99,13 +100,14 @@ def imported(
     rows = _named_runs(rows)
     for column in ("score", "score_2"):
         if column in rows:
-            rows[column] = _on_scale(rows[column], scale, column)
-    unused = [name for file in files for name in generic.unused(file)] if "table" in formats else []
+            rows[column] = _on_scale(rows[column], rows["route"], scale)
+    by_file = dict(zip((file.name for file in files), formats, strict=True))
+    tables = [file for file in files if by_file[file.name] == "table"]
     return Imported(
         conform(rows),
-        {file.name: its for file, its in zip(files, formats, strict=True)},
+        by_file,
         tuple(name for name in scorers if name),
-        list(dict.fromkeys(unused)),
+        list(dict.fromkeys(name for file in tables for name in generic.unused(file))),
     )
 
 
@@ -210,6 +212,9 @@ def _chosen(
     if len(given) > 2:
         raise ValueError(f"{len(given)} scorers are given: give one, and a second at most")
     chosen = [_resolved(name, names) for name in given]
+    judged = {name for each in answers for name, score in each.scores.items() if score.judge}
+    if not chosen and len(names) == 2 and len(judged) == 1:  # a judge, and labels by hand
+        chosen = sorted(names, key=lambda name: name not in judged)
     if not chosen:
         if len(names) > 1 and not (side_by_side and lm_eval.side_by_side(names)):
             raise ValueError(f"the scorers {listed(sorted(names))}: choose one of them")
@@ -265,16 +270,20 @@ def _cell(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float) else text(value)
 
 
-def _on_scale(scores: "pd.Series[Any]", scale: float | None, name: str) -> "pd.Series[Any]":
+def _on_scale(
+    scores: "pd.Series[Any]", routes: "pd.Series[Any]", scale: float | None
+) -> "pd.Series[Any]":
     values = pd.to_numeric(scores).astype(float)
     if scale is not None:
         if not scale > 0:
             raise ValueError(f"scale {scale:g}: give the highest score, above 0")
         return values / scale
-    low, high = values.min(), values.max()
-    if low < 0 or high > 1:
+    beyond = values[(values < 0) | (values > 1)]
+    if len(beyond):
+        names = list(dict.fromkeys(routes[beyond.index].astype(str)))
         raise ValueError(
-            f"{name} runs from {low:g} to {high:g}, not 0 to 1: declare its highest score as the "
-            "scale (100 for percent), or 1 to leave it"
+            f"scores of {listed(names[:3])} run from {values.min():g} to {values.max():g}, not 0 "
+            "to 1: declare the highest score as the scale (100 for percent, 1 to leave them), or "
+            "take other routes"
         )
     return values

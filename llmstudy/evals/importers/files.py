@@ -128,7 +128,7 @@ def _table(text: str) -> list[dict[str, Any]]:
         begin = text.lstrip().partition("\n")[0]
         delimiter = max(",;\t|", key=begin.count)
         rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        header = [name.strip() for name in next(row for row in rows if row)]
+        header = [name.strip() for name in next((row for row in rows if row), [])]
         if len(header) != len(set(header)):
             raise ValueError("has two columns of the same name: rename one of them")
         records = []

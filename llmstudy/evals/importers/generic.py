@@ -65,7 +65,7 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
                 continue
             row["item_id"] = text(row.get("item_id")) or row["item_hash"]
             scorer = text(row.pop("scorer", None)) or ""
-            scores = {scorer: Score(row.pop("score", None))}
+            scores = {scorer: Score(row.pop("score", None), judge=text(row.pop("judge", None)))}
             yield Answer(row, scores, document.name, document.name)
 
 

@@ -4,6 +4,7 @@ Files of the blob storage export, of the API, of a table in the UI, and of one t
 are one export. Source: Langfuse, blob storage export field reference, and public API `/v2/scores`.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,14 +38,17 @@ _USAGE = {
 class _Export:
     scores: list[tuple[str, _Record]] = field(default_factory=list)
     traces: dict[str | None, _Record] = field(default_factory=dict)
-    observations: dict[str | None, list[_Record]] = field(default_factory=lambda: defaultdict(list))
+    observations: dict[str | None, dict[str | None, _Record]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
     runs: dict[str | None, _Record] = field(default_factory=dict)
 
 
 def fits(document: Document) -> bool:
     """Whether a document is part of an export of Langfuse."""
     records = _records(document)
-    return bool(records) and any(test(records[0]) for test in (_is_score, _is_observation, _is_run))
+    kinds = (_is_score, _is_observation, _is_run, _is_trace)
+    return bool(records) and any(is_kind(records[0]) for is_kind in kinds)
 
 
 def answers(documents: Sequence[Document]) -> Iterator[Answer]:
@@ -57,6 +61,7 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
         units[text(_of(score, "trace_id")), text(_of(score, "observation_id"))].append(
             (file, score)
         )
+    sources = _sources(export)
     for (trace, observation), scores in units.items():
         columns = _columns(export, trace, observation)
         if columns["item_id"] is None:
@@ -64,8 +69,9 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
                 f"trace {trace}: no dataset item and no input: give the export of the traces, the "
                 "observations or the dataset's runs beside the scores"
             )
-        run = text(_of(export.runs.get(trace), "dataset_run_name"))
-        yield Answer(columns, _scores(trace, [each for _, each in scores]), scores[0][0], run)
+        run = _run(export, trace)
+        own = _scores(trace, [each for _, each in scores], sources)
+        yield Answer(columns, own, scores[0][0], run)
 
 
 def _records(document: Document) -> list[_Record]:
@@ -84,11 +90,14 @@ def _export(documents: Sequence[Document]) -> _Export:
         for record in [*_records(document), *nested]:
             trace_id = text(_of(record, "trace_id"))
             if _is_score(record):
-                export.scores.append((document.name, record))
+                # a score of a whole run is of no answer, and a text no score
+                if trace_id is not None and _of(record, "data_type") != "TEXT":
+                    export.scores.append((document.name, record))
             elif _is_run(record):
                 export.runs[trace_id] = record
             elif _is_observation(record):
-                export.observations[trace_id].append(record)
+                # an export may have an observation twice, plain and enriched
+                export.observations[trace_id][text(record.get("id"))] = record
             elif record.get("id") is not None:
                 export.traces[text(record["id"])] = record
     return export
@@ -114,6 +123,19 @@ def _is_run(record: Mapping[str, Any]) -> bool:
     )
 
 
+def _is_trace(record: Mapping[str, Any]) -> bool:
+    return {"id", "timestamp", "bookmarked", "public"} <= record.keys()
+
+
+def _run(export: _Export, trace: str | None) -> str | None:
+    """The dataset run, or experiment, that a trace is of."""
+    sources = [export.runs.get(trace), *export.observations.get(trace, {}).values()]
+    names = [
+        _of(each, name) for name in ("dataset_run_name", "experiment_name") for each in sources
+    ]
+    return next((name for each in names if (name := text(each))), None)
+
+
 def _of(record: Mapping[str, Any] | None, name: str) -> Any:
     """A field, which the API spells in camel case."""
     if record is None:
@@ -125,14 +147,15 @@ def _of(record: Mapping[str, Any] | None, name: str) -> Any:
 
 def _columns(export: _Export, trace: str | None, observation: str | None) -> _Record:
     record = export.traces.get(trace, {})
-    own = export.observations.get(trace, [])
+    own = list(export.observations.get(trace, {}).values())
     if observation is not None:
         own = [each for each in own if text(each.get("id")) == observation] or own
     calls = [each for each in own if each.get("type") == "GENERATION"]
     sources = [export.runs.get(trace), record, *own]
-    prompt = next((each["input"] for each in (record, *own) if each.get("input") is not None), None)
-    output = next((x["output"] for x in (record, *own[::-1]) if x.get("output") is not None), None)
-    reference = next((x for s in sources if (x := _of(s, "expected_output")) is not None), None)
+    prompt = next((x for each in (record, *own) if text(x := each.get("input"))), None)
+    output = next((x for each in (record, *own[::-1]) if text(x := each.get("output"))), None)
+    expected = ("expected_output", "experiment_item_expected_output")
+    reference = next((x for s in sources for name in expected if text(x := _of(s, name))), None)
     names = ("dataset_item_id", "experiment_item_id")
     items = [_of(each, name) for name in names for each in sources]
     items += [at(each, "metadata", name) for name in (*names, "item_id") for each in sources]
@@ -144,14 +167,16 @@ def _columns(export: _Export, trace: str | None, observation: str | None) -> _Re
     }
     model = models.pop() if len(models) == 1 else None
     seconds = [total([each.get("latency")], "latency") for each in calls or [record]]
-    usage = [_of(each, "usage_details") for each in calls]
+    first_s = [total([_of(each, "time_to_first_token")], "time_to_first_token") for each in calls]
+    usage = [_details(_of(each, "usage_details")) for each in calls]
     return {
-        "item_id": next((text(item) for item in items if item is not None), hash_),
-        "route": model or text(_of(export.runs.get(trace), "dataset_run_name")),
+        "item_id": next((name for item in items if (name := text(item))), hash_),
+        "route": model or _run(export, trace),
         "item_hash": hash_,
         "served_model": model,
         "answer": text(output),
         "latency_s": seconds[0] if len(seconds) == 1 else None,
+        "ttft_s": first_s[0] if len(first_s) == 1 else None,
         "cost_usd": total([_of(each, "total_cost") for each in calls], "total_cost"),
         **{
             name: total([at(each, part) for each in usage for part in parts], name)
@@ -160,11 +185,26 @@ def _columns(export: _Export, trace: str | None, observation: str | None) -> _Re
     }
 
 
-def _scores(trace: str | None, records: Sequence[_Record]) -> dict[str, Score]:
-    """The scores by name, with their source where one name has several."""
+def _details(value: Any) -> Any:
+    """Usage by kind, which a CSV file has as JSON text."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
+
+
+def _sources(export: _Export) -> dict[str, set[str | None]]:
+    """Where the scores of each name come from: EVAL, ANNOTATION or API."""
     sources: dict[str, set[str | None]] = defaultdict(set)
-    for record in records:
+    for _, record in export.scores:
         sources[str(text(record.get("name")))].add(text(record.get("source")))
+    return sources
+
+
+def _scores(
+    trace: str | None, records: Sequence[_Record], sources: Mapping[str, set[str | None]]
+) -> dict[str, Score]:
+    """The scores by name, with their source where one name has several."""
     scores: dict[str, Score] = {}
     for record in records:
         name, value = str(text(record.get("name"))), record.get("value")

@@ -79,12 +79,12 @@ def number(value: Any) -> float | None:
     if word == "p":
         raise ValueError("score 'P' may be a pass or partly right: write 1 or 0.5")
     try:
-        if word and "_" not in word:
-            share = word.endswith("%")
-            return _finite(float(word.rstrip("% ")) / (100 if share else 1))
+        figure = float(word.rstrip("% ") if word and "_" not in word else "")
     except ValueError:
-        pass
-    raise ValueError(f"score {_shown(value)} is not a number, true or false, correct or incorrect")
+        raise ValueError(
+            f"score {_shown(value)} is not a number, true or false, correct or incorrect"
+        ) from None
+    return _finite(figure / 100 if str(word).endswith("%") else figure)
 
 
 def _finite(value: float | None) -> float | None:
