@@ -42,10 +42,14 @@ COLUMNS = (
     Column("latency_s", "float64", False, "from sending the request to its last token"),
     Column("ttft_s", "float64", False, "from sending the request to its first token"),
     Column("judge", "string", False, "model that scored the answer; null if none did"),
-    Column("source", "string", False, "file that the row comes from"),
+    Column("source", "string", False, "file or endpoint that the row comes from"),
 )
 NAMES = [column.name for column in COLUMNS]
 REQUIRED = [column.name for column in COLUMNS if column.required]
+
+
+SCRIPTED = "scripted"
+"""The source of answers that a test server made up."""
 
 
 def conform(rows: pd.DataFrame) -> pd.DataFrame:
@@ -192,6 +196,14 @@ def accepted(evaluation: pd.DataFrame, accepted_from: float | None = None) -> pd
             f"accepted_from {accepted_from:g} lies outside the scores, {low:g} to {high:g}"
         )
     return evaluation.assign(score=scores.ge(accepted_from).astype(float).mask(scores.isna()))
+
+
+def refuse_scripted(evaluation: pd.DataFrame) -> None:
+    """Raises a ValueError if any answer was made up by a test server: it is evidence of nothing."""
+    scripted = evaluation[evaluation["source"].eq(SCRIPTED).fillna(False)]
+    refuse(
+        scripted["route"], "with answers that a test server made up: evaluate a real one", "route"
+    )
 
 
 def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:

@@ -283,8 +283,9 @@ def _phases(facts: Facts) -> list[dict[str, Any]]:
 def _ask(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The one amount to approve, and what it pays for.
 
-    It is the high end of the costs of all phases. net_usd, net_follower_usd: what the savings of
-    all moves leave of it, against staying and against cheaper models of equal quality. first, later: the own questions to score first,
+    It is the high end of the costs of all phases. net_usd, net_follower_usd: the savings of all
+    moves less the cost of the phases before them, against staying and against cheaper models of
+    equal quality. first, later: the own questions to score first,
     and those of moves whose saving is not certain. contracts, ends: sentences.
     """
     phases = facts.decided["phases"]
@@ -296,11 +297,13 @@ def _ask(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     open_ = [row for row in workloads if row["decision"] == "undecided" and row["questions"]]
     contracts = [c for row in workloads for c in row["contracts"]]
     usd = sum(part["usd"] for part in parts)
+    # that of a move is in its saving already
+    before = sum(row["cost_high_usd"] or 0 for row in phases[:2])
     saving = [row for row in workloads if row["saving_usd"]]
     return {
         "usd": usd,
-        "net_usd": sum(row["saving_usd"]["p50"] for row in saving) - usd if saving else None,
-        "net_follower_usd": sum(row["follower_usd"] for row in saving) - usd if saving else None,
+        "net_usd": sum(row["saving_usd"]["p50"] for row in saving) - before if saving else None,
+        "net_follower_usd": sum(row["follower_usd"] for row in saving) - before if saving else None,
         "parts": parts,
         "first": _questions_of(facts, [row for row in open_ if not row["unsure"]]),
         "later": _questions_of(facts, [row for row in open_ if row["unsure"]]),

@@ -15,7 +15,7 @@ from llmstudy.probe.run import Sample
 from llmstudy.probe.stream import Answer
 
 # With 500 and above, as the OpenAI client decides it: the request may succeed if sent again.
-_RETRIED_STATUS = {408, 409, 429}
+RETRIED_STATUS = {408, 409, 429}
 
 _DETAIL_CHARACTERS = 300
 """Length to which a server's error message is cut."""
@@ -68,7 +68,7 @@ async def call(
         opening = opening or opened
         if attempt > max_retries or not _may_retry(answer):
             break
-        wait_s = _wait_s(answer.headers, attempt, answer.detail)
+        wait_s = retry_wait_s(answer.headers, attempt, answer.detail)
         if perf_counter() + wait_s >= deadline:
             break
         await asyncio.sleep(wait_s)
@@ -113,10 +113,10 @@ def _may_retry(answer: Answer) -> bool:
     if answer.headers.get("x-should-retry") in ("true", "false"):
         return answer.headers["x-should-retry"] == "true"
     status = answer.status or 0
-    return answer.error == "connection" or status in _RETRIED_STATUS or status >= 500
+    return answer.error == "connection" or status in RETRIED_STATUS or status >= 500
 
 
-def _wait_s(headers: Mapping[str, str], attempt: int, detail: str = "") -> float:
+def retry_wait_s(headers: Mapping[str, str], attempt: int, detail: str = "") -> float:
     """Seconds until the next attempt: from a header, else from the message, else our back-off.
 
     Source: RFC 9110, section 10.2.3, for Retry-After.

@@ -113,7 +113,7 @@ class Endpoint:
 
     def redacted(self, text: str) -> str:
         """A server's message without any secret that it repeats."""
-        for secret in (*self._credentials.values(), *self.headers.values()):
+        for secret in (*self.credentials.values(), *self.headers.values()):
             if len(secret := secret.removeprefix("Bearer ")) >= _SECRET_CHARACTERS:
                 text = text.replace(secret, "[secret]")
         return text
@@ -162,14 +162,15 @@ class Endpoint:
             "content-type": "application/json",
             "accept": "text/event-stream",
             "user-agent": "llmstudy",
-            **self._credentials,
+            **self.credentials,
             **{name.lower(): value for name, value in self.headers.items()},
         }
         first = f"POST {path}{'?' + parts.query if parts.query else ''} HTTP/1.1"
         return [first, *(f"{name}: {value}" for name, value in headers.items())]
 
     @property
-    def _credentials(self) -> dict[str, str]:
+    def credentials(self) -> dict[str, str]:
+        """The header with the key, which only a request may have."""
         if not self.key_env:
             return {}
         key = os.environ[self.key_env]

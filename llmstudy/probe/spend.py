@@ -5,7 +5,8 @@ from dataclasses import astuple, dataclass
 from datetime import date
 from math import inf
 
-from llmstudy.prices.api import rate
+from llmstudy.prices.api import check_listed, rate
+from llmstudy.prices.billing import PricedModel
 from llmstudy.probe.endpoint import Endpoint, Request
 from llmstudy.probe.options import Billing
 from llmstudy.probe.prompts import CHECK_WORDS, Plan
@@ -48,8 +49,8 @@ _PROVIDERS = {
 }
 
 
-def token_price(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> TokenPrice:
-    """The price of requests: as given, from the price list, or 0 on a private machine.
+def priced_model(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> PricedModel:
+    """What prices an endpoint's requests: the price given, the price list, or 0 on a private host.
 
     A private machine that takes a key or header may be a gateway to one that bills, unless is_ours.
     Raises: ValueError where no price is given or listed.
@@ -57,21 +58,29 @@ def token_price(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> 
     provider = billing.provider or _PROVIDERS.get(endpoint.host)
     if billing.price is not None:
         input_usd, output_usd = billing.price
-        return TokenPrice(input_usd, input_usd, output_usd)
+        price = TokenPrice(input_usd, input_usd, output_usd)
+        return PricedModel(endpoint.host, endpoint.model, usd_per_mtok=astuple(price))
     if provider is not None:
-        listed = rate(provider, endpoint.model, date.today())
-        return TokenPrice(
-            listed.input_usd_per_mtok,
-            listed.cached_input_usd_per_mtok,
-            listed.output_usd_per_mtok,
-        )
+        check_listed(provider, endpoint.model, date.today())
+        return PricedModel(provider, endpoint.model)
     private = _is_private(endpoint.host)
     if private and (is_ours or not (endpoint.key_env or endpoint.headers)):
-        return FREE
+        return PricedModel(endpoint.host, endpoint.model, usd_per_mtok=astuple(FREE))
     behind = ", or of the provider that it forwards to," if private else ""
     raise ValueError(
         f"the price of {endpoint.host}{behind} is missing: give --price IN,OUT (USD per million "
         "tokens; 0,0 if it is free), or --provider as the price list names it"
+    )
+
+
+def token_price(endpoint: Endpoint, billing: Billing, is_ours: bool = False) -> TokenPrice:
+    """The price of requests in the lowest context tier. Raises: ValueError as `priced_model`."""
+    priced = priced_model(endpoint, billing, is_ours)
+    if priced.usd_per_mtok is not None:
+        return TokenPrice(*priced.usd_per_mtok)
+    listed = rate(priced.provider, priced.model, date.today())
+    return TokenPrice(
+        listed.input_usd_per_mtok, listed.cached_input_usd_per_mtok, listed.output_usd_per_mtok
     )
 
 

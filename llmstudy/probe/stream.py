@@ -192,25 +192,24 @@ class Answer:
 
     @property
     def input_tokens(self) -> int | None:
-        """As billed: cached ones included. A count of 0 is none: no prompt is empty."""
-        return _tokens(self._usage, "prompt_tokens") or None
+        """As billed: cached ones included."""
+        return token_counts(self._usage).input_tokens
 
     @property
     def cached_input_tokens(self) -> int | None:
-        """Read from a cache, by OpenAI's name for it or DeepSeek's."""
-        cached = _tokens(_mapping(self._usage, "prompt_tokens_details"), "cached_tokens")
-        return _tokens(self._usage, "prompt_cache_hit_tokens") if cached is None else cached
+        """Read from a cache."""
+        return token_counts(self._usage).cached_input_tokens
 
     @property
     def output_tokens(self) -> int | None:
         """As billed: reasoning included. A count of 0 is none where text came."""
-        counted = _split(self._usage)[0]
+        counted = token_counts(self._usage).output_tokens
         return None if self.content_at and not counted else counted
 
     @property
     def reasoning_tokens(self) -> int | None:
         """As the server counts, or as its total implies; None where neither gives any."""
-        return _split(self._usage)[1]
+        return token_counts(self._usage).reasoning_tokens
 
     # ---- events and chunks -------------------------------------------------------------------
 
@@ -233,7 +232,7 @@ class Answer:
 
     def _chunk(self, chunk: Mapping[str, Any], at: float) -> None:
         usage, choices = _mapping(chunk, "usage"), chunk.get("choices") or ()
-        if error := _error(chunk, choices):
+        if error := error_message(chunk, choices):
             self._set_error("server_error", error)
             return
         if not choices and not usage:
@@ -245,7 +244,7 @@ class Answer:
         text, answers, thinks = "", False, False
         for choice in choices:
             message = self._message(choice)
-            thought, written = _parts(message.get("content") or message.get("text"))
+            thought, written = content_parts(message.get("content") or message.get("text"))
             thought |= _any_of(message, _REASONING)
             answers |= _any_of(message, _BESIDE_TEXT)
             # a server without a tokenizer streams token ids and empty text
@@ -494,6 +493,22 @@ class _Tags:
         self.thinks = self._place == "thinking" and bool(inside[: len(inside) - half].strip())
 
 
+def without_reasoning(text: str) -> str:
+    r"""A whole text without the reasoning between tags before its answer; empty if that never ends.
+
+    >>> without_reasoning("<think>2 + 2</think>\n4"), without_reasoning("2 + 2</think>4")
+    ('4', '4')
+    >>> without_reasoning("<think>2 + 2 is"), without_reasoning("4 < 5")
+    ('', '4 < 5')
+    """
+    begun = text.lstrip()
+    for opening, closing in _THINKING_TAGS.items():
+        if begun.startswith(opening):
+            return begun.partition(closing)[2].lstrip()
+    _, closed, after = text.partition(_UNOPENED)
+    return after.lstrip() if closed else text
+
+
 # ---- what is in a chunk --------------------------------------------------------------------------
 
 
@@ -505,7 +520,7 @@ def _json(payload: bytes) -> Any:
         return None
 
 
-def _error(chunk: Mapping[str, Any], choices: Any) -> str:
+def error_message(chunk: Mapping[str, Any], choices: Any = ()) -> str:
     """The error message in a chunk, in any envelope; empty where there is none."""
     for part in (chunk, *choices):
         if _any_of(part, _ERRORS):
@@ -539,7 +554,7 @@ def _words(error: Any) -> str:
     return words if isinstance(words, str) else json.dumps(words, ensure_ascii=False)
 
 
-def _parts(content: Any) -> tuple[bool, str]:
+def content_parts(content: Any) -> tuple[bool, str]:
     """Whether a message's content has reasoning, and its text. It may be a list of parts."""
     if not content or isinstance(content, str):
         return False, content or ""
@@ -558,6 +573,29 @@ def _merged(before: Mapping[str, Any], usage: Mapping[str, Any]) -> Mapping[str,
     """The counts up to now, when some come early and some late. A total is that of its chunk."""
     merged = {name: count for name, count in before.items() if name != "total_tokens"}
     return merged | {name: count for name, count in usage.items() if count or name not in merged}
+
+
+class TokenCounts(NamedTuple):
+    """Tokens of one answer, as billed; None where the server gave no count."""
+
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+
+
+def token_counts(usage: Mapping[str, Any]) -> TokenCounts:
+    """The tokens in a server's `usage`: cached ones by OpenAI's name for them or DeepSeek's.
+
+    An input of 0 tokens is no count: no prompt is empty.
+
+    >>> token_counts({"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25})
+    TokenCounts(input_tokens=20, cached_input_tokens=None, output_tokens=5, reasoning_tokens=None)
+    """
+    cached = _tokens(_mapping(usage, "prompt_tokens_details"), "cached_tokens")
+    if cached is None:
+        cached = _tokens(usage, "prompt_cache_hit_tokens")
+    return TokenCounts(_tokens(usage, "prompt_tokens") or None, cached, *_split(usage))
 
 
 def _split(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:

@@ -71,11 +71,14 @@ def _with_evidence(study: Study, changed: Mapping[tuple[str, str], PairedEvidenc
 def _with_counts(evidence: PairedEvidence, name: str, route: str, study: Study) -> PairedEvidence:
     from llmstudy.evals.evidence import paired_evidence
     from llmstudy.evals.importers import read_evaluation
+    from llmstudy.evals.table import refuse_scripted
 
     file, workload = evidence.evaluation, study.workloads[name]
     assert file is not None
+    evaluation = read_evaluation(file)
+    refuse_scripted(evaluation)
     read = paired_evidence(
-        read_evaluation(file),
+        evaluation,
         evidence.model_proprietary or workload.current_route,
         evidence.model_open or route,
         name,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmstudy.probe.call import _wait_s, call
+from llmstudy.probe.call import call, retry_wait_s
 from llmstudy.probe.connection import Connections
 from llmstudy.probe.design import run
 from llmstudy.probe.endpoint import Endpoint, Request
@@ -377,7 +377,7 @@ def test_retry_after_is_obeyed_and_is_part_of_what_the_user_waits(headers):
 @given(st.text(max_size=20) | st.floats().map(str) | st.integers().map(str))
 def test_whatever_retry_after_says_the_wait_is_a_time(said):
     for name in ("retry-after", "retry-after-ms"):
-        assert _wait_s({name: said}, 1) >= 0
+        assert retry_wait_s({name: said}, 1) >= 0
 
 
 @pytest.mark.parametrize(
@@ -401,13 +401,13 @@ def test_whatever_retry_after_says_the_wait_is_a_time(said):
     ],
 )
 def test_a_wait_is_read_in_whatever_words_and_by_the_servers_own_clock(headers, body, wait_s):
-    assert _wait_s(headers, 1, body) == pytest.approx(wait_s)
+    assert retry_wait_s(headers, 1, body) == pytest.approx(wait_s)
 
 
 @pytest.mark.parametrize("body", ["", "slow down", "try again later (code 429)", "wait for it"])
 def test_without_a_time_the_wait_is_our_own(body):
-    assert 0.375 <= _wait_s({}, 1, body) <= 0.5
-    assert 1.5 <= _wait_s({}, 3, body) <= 2.0
+    assert 0.375 <= retry_wait_s({}, 1, body) <= 0.5
+    assert 1.5 <= retry_wait_s({}, 3, body) <= 2.0
 
 
 def test_a_wait_that_stands_in_the_text_alone_is_kept_to():

@@ -1,0 +1,110 @@
+"""The rows of an evaluation, from the replies on disk: each answer, its score, cost and times."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmstudy.evals import scorers
+from llmstudy.evals.calls import Call, Reply
+from llmstudy.evals.judges import Judge
+from llmstudy.evals.plan import Plan, Task, item_hash
+from llmstudy.evals.replies import Replies
+from llmstudy.evals.scorers import Score, Scorer, name_of
+from llmstudy.evals.table import SCRIPTED
+from llmstudy.probe.stream import TokenCounts
+
+
+def rows_of(
+    plan: Plan, replies: Replies, second_scorer: Scorer | None, run: str
+) -> Iterator[dict[str, Any]]:
+    """The rows of every task of which a route has a reply, in the order of the items."""
+    places = {item["item_id"]: place for place, item in enumerate(plan.items)}
+    for task in sorted(plan.tasks, key=lambda task: (places[task.item["item_id"]], task.epoch)):
+        call = plan.call(task)
+        of_route = {route.name: replies.last(call.key(route)) for route in plan.routes}
+        if not any(of_route.values()):
+            continue
+        answers = answers_of(plan, replies, call)
+        scores, judged = _scored(plan, replies, task, answers)
+        for name, reply in of_route.items():
+            row = _row(task.item, reply, scores.get(name), judged, second_scorer)
+            about = {"route": name, "epoch": task.epoch, "run": run}
+            yield row | about | {"scorer": name_of(plan.scorer)}
+
+
+def answers_of(plan: Plan, replies: Replies, call: Call) -> dict[str, str]:
+    """The texts that answer a call, by route, in the order of the routes."""
+    given = {route.name: replies.get(call.key(route)) for route in plan.routes}
+    return {name: r.text for name, r in given.items() if r is not None and r.text is not None}
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The judge's calls for a task: its model, cost for each answer, and whether it is scripted."""
+
+    model: str | None = None
+    usd: float | None = None
+    scripted: bool = False
+
+
+def _scored(
+    plan: Plan, replies: Replies, task: Task, answers: Mapping[str, str]
+) -> tuple[dict[str, Score], _Judged]:
+    """The score of each answer, and what the judge's cost."""
+    if not isinstance(plan.scorer, Judge):
+        scorer = plan.scorer
+        scores = {name: scorers.score(scorer, text, task.item) for name, text in answers.items()}
+        return scores, _Judged()
+    judge = plan.scorer
+    calls = judge.calls(task.item, answers, task.epoch)
+    verdicts = [replies.last(call.key(judge.route)) for call in calls]
+    given = [reply for reply in verdicts if reply is not None]
+    counted = bool(given) and all(reply.counted for reply in given)
+    return judge.scores(answers, [reply.text if reply else None for reply in verdicts]), _Judged(
+        next((reply.served_model for reply in given), None) or judge.route.endpoint.model,
+        sum(reply.cost_usd for reply in given) / len(answers) if counted else None,
+        any(reply.scripted for reply in given),
+    )
+
+
+def _row(
+    item: Mapping[str, Any],
+    reply: Reply | None,
+    score: Score | None,
+    judged: _Judged,
+    second_scorer: Scorer | None,
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "item_id": item["item_id"],
+        "item_hash": item.get("item_hash") or item_hash(item),
+        **{name: item.get(name) for name in ("cluster", "slice", "workload")},
+        "chance": scorers.chance(item),
+        "score": None,
+        "scored": False,
+        "error": "not sent: the run was stopped",
+    }
+    if reply is None:
+        return row
+    row |= {
+        "served_model": reply.served_model,
+        "source": SCRIPTED if reply.scripted or judged.scripted else reply.base_url,
+        "cost_usd": reply.cost_usd if reply.counted else None,
+    }
+    if reply.text is None or score is None:
+        return row | {"error": f"{reply.error}: {reply.detail}".rstrip(": ")}
+    error = None if score.scored else score.reason
+    if error and reply.finish_reason == "length":
+        error += "; the answer was cut at its limit of tokens"
+    row |= {
+        "score": score.value,
+        "scored": score.scored,
+        "error": error,
+        "answer": score.answer if score.answer is not None else reply.text,
+        "extracted": score.extracted,
+        **{name: getattr(reply, name) for name in (*TokenCounts._fields, "latency_s", "ttft_s")},
+        "judge": judged.model,
+        "scoring_usd": judged.usd,
+    }
+    if second_scorer is not None:
+        row["score_2"] = scorers.score(second_scorer, reply.text, item).value
+    return row
