@@ -233,8 +233,9 @@ class Judge:
     ) -> dict[str, Score]:
         """The scores by route. verdicts: the texts that answer `calls`, in their order.
 
-        One answer: its grade from 0, the lowest, to 1. A pair: 1 to the better, 0 to the other,
-        0.5 to both where they are equal or the judge changes with the order.
+        One answer: its grade from 0, the lowest, to 1. A pair: 0 to the worse and 1 to the other, 1
+        to both where they are equal or the judge changes with the order; the mean difference is the
+        share of items won less that of items lost.
         """
         if self.against is None:
             judged = [name for name, text in answers.items() if text.strip()]
@@ -248,13 +249,11 @@ class Judge:
             return dict.fromkeys(
                 answers, Score(None, True, None, "no verdict in the judge's words")
             )
-        gains = (_GAIN[first], -_GAIN[second])
-        reason = "" if gains[0] == gains[1] else "the judge changes with the order"
-        value = 0.5 + (gains[0] / 2 if gains[0] == gains[1] else 0.0)
-        texts = {name: answers[name] for name in answers}
+        gain = _GAIN[first] if _GAIN[first] == -_GAIN[second] else 0
+        reason = "" if _GAIN[first] == -_GAIN[second] else "the judge changes with the order"
         return {
-            self.against: Score(value, True, texts[self.against], reason),
-            other: Score(1 - value, True, texts[other], reason),
+            self.against: Score(float(gain >= 0), True, answers[self.against], reason),
+            other: Score(float(gain <= 0), True, answers[other], reason),
         }
 
     def _pair(self, answers: Mapping[str, str]) -> list[str]:

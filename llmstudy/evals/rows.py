@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from llmstudy.evals import scorers
 from llmstudy.evals.calls import Call, Reply
 from llmstudy.evals.judges import Judge
@@ -108,3 +110,36 @@ def _row(
     if second_scorer is not None:
         row["score_2"] = scorers.score(second_scorer, reply.text, item).value
     return row
+
+
+def by_route(table: pd.DataFrame) -> pd.DataFrame:
+    """What a run obtained of each route.
+
+    table: as `table.conform`. Returns a row for each route, in order: route, served_model, answers
+    (asked for), scored, score (the mean of those scored), not_scored_because (the reasons, the most
+    frequent first), usd_per_answer, ttft_s_p50, latency_s_p50; null is what no row records.
+
+    >>> from llmstudy.evals.table import conform
+    >>> rows = conform(pd.DataFrame({"item_id": [1, 2], "route": "open", "score": [1, None]}))
+    >>> by_route(rows)[["route", "answers", "scored", "score"]].to_dict("records")
+    [{'route': 'open', 'answers': 2, 'scored': 1, 'score': 1.0}]
+    """
+    rows = [
+        {
+            "route": route,
+            "served_model": _joined(of_route["served_model"]),
+            "answers": len(of_route),
+            "scored": int(of_route["scored"].sum()),
+            "score": of_route["score"].mean(),
+            "not_scored_because": _joined(of_route["error"]),
+            "usd_per_answer": of_route["cost_usd"].mean(),
+            "ttft_s_p50": of_route["ttft_s"].median(),
+            "latency_s_p50": of_route["latency_s"].median(),
+        }
+        for route, of_route in table.groupby("route", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _joined(texts: "pd.Series[str]") -> str | None:
+    return "; ".join(map(str, texts.dropna().value_counts().index[:3])) or None

@@ -87,11 +87,11 @@ def run_evaluation(
 
     items: mappings with item_id and messages (or prompt), and what the scorer reads: reference,
     choices, schema, pattern, context, citations; slice, cluster, workload and item_hash go to the
-    rows. scorer: a function as in `scorers`, or a `Judge`. second_scorer: of the same answers, for `score_2`. out: the table, .jsonl or .parquet; replies
-    are in NAME.replies.jsonl beside it, from which a further run takes what it has. run: name of the run in the
-    rows. [default: the prompt's version and the settings' hash]. say: receives what the run will
-    cost, before the first request. options: as `Options`. An interrupt (Ctrl-C) ends the run with
-    what it has.
+    rows. scorer: a function as in `scorers`, or a `Judge`. second_scorer: of the same answers, for
+    `score_2`. out: the table, .jsonl or .parquet; replies are in NAME.replies.jsonl beside it, from
+    which a further run takes what it has. run: name of the run in the rows; None: the prompt's
+    version and a hash of the settings. say: receives what the run will cost, before the first
+    request. options: as `Options`. An interrupt (Ctrl-C) ends the run with what it has.
 
     Raises: ValueError for items that cannot be sent or scored, routes that bill without
     max_spend_usd, and a route whose first request is refused. OSError if a reply cannot be written.

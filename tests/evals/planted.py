@@ -67,7 +67,7 @@ CASES = {
     "too few items": Case(both=20, only_today=2, only_open=2, neither=1),
     "broken scorer": Case(both=80, only_today=5, only_open=5, neither=10, broken=3),
     "judge prefers itself": Case(
-        both=40, only_today=15, only_open=5, neither=15, self_preference=True
+        both=40, only_today=22, only_open=3, neither=15, self_preference=True
     ),
 }
 

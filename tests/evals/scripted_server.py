@@ -18,7 +18,11 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """How a request is answered. cut: the stream ends after so many words."""
+    """How a request is answered.
+
+    delay_s: before all of it; stall_s: after its first word. cut: the stream ends after so many
+    words; error_event: it ends in an error.
+    """
 
     text: str = ""
     status: int = 200
@@ -28,6 +32,8 @@ class Reply:
     reasoning_tokens: int = 0
     cached_tokens: int = 0
     delay_s: float = 0.0
+    stall_s: float = 0.0
+    error_event: bool = False
     usage: bool = True
     stream: bool = True
     cut: int | None = None
@@ -112,6 +118,11 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
                     self.close_connection = True
                     return
                 self.event({**envelope, "choices": [{"index": 0, "delta": delta}]})
+                time.sleep(how.stall_s if i == 1 else 0)
+            if how.error_event:
+                self.event({"error": {"message": how.error, "code": 500}})
+                self.chunk(b"")
+                return
             end = {"index": 0, "delta": {}, "finish_reason": how.finish_reason}
             self.event({**envelope, "choices": [end]})
             if how.usage and (body.get("stream_options") or {}).get("include_usage"):

@@ -69,26 +69,25 @@ def test_a_grade_is_scaled_and_a_judge_without_one_gives_no_score(judge):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "value"),
+    ("first", "second", "today", "open"),
     [
-        ("first", "second", 1.0),  # today's answer is better in both orders
-        ("second", "first", 0.0),
-        ("equal", "equal", 0.5),
-        ("first", "first", 0.5),  # a preference for a place is none for an answer
-        ("first", "equal", 0.5),
+        ("first", "second", 1.0, 0.0),  # today's answer is better in both orders
+        ("second", "first", 0.0, 1.0),
+        ("equal", "equal", 1.0, 1.0),
+        ("first", "first", 1.0, 1.0),  # a preference for a place is none for an answer
+        ("first", "equal", 1.0, 1.0),
     ],
 )
-def test_a_pair_is_judged_in_both_orders(judge, first, second, value):
+def test_a_pair_is_judged_in_both_orders(judge, first, second, today, open):
     pair = judge(against="today")
     answers = {"open": "3", "today": "2"}
     calls = pair.calls(ITEM, answers, 1)
     shown = [json.loads(call.messages[-1]["content"]) for call in calls]
     assert [(s["first"], s["second"]) for s in shown] == [("2", "3"), ("3", "2")]
     scores = pair.scores(answers, [verdict(better=first), verdict(better=second)])
-    assert (scores["today"].value, scores["open"].value) == (value, 1 - value)
-    assert ("changes with the order" in scores["open"].reason) == (
-        value == 0.5 and first != "equal"
-    )
+    assert (scores["today"].value, scores["open"].value) == (today, open)
+    changed = {"first": "second", "second": "first", "equal": "equal"}[first] != second
+    assert ("changes with the order" in scores["open"].reason) == changed
 
 
 def test_a_pair_without_a_verdict_or_an_answer_is_not_scored(judge):

@@ -75,7 +75,7 @@ def test_a_judge_without_a_preference_agrees_and_its_cost_is_counted(planted, ev
 
 
 def sides(table):
-    """Of each item, open less today: by the judge, and by a scorer that knows, in people's place."""
+    """Of each item, open less today: by the judge, and by a scorer that knows the truth."""
     both = pairs(table, "today", "open")
     second = table.pivot(index="item_id", columns="route", values="score_2").loc[both.index]
     return both["candidate"] - both["baseline"], second["open"] - second["today"]

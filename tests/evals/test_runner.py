@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 from llmstudy.evals import runner, scorers
-from llmstudy.evals.importers import read_evaluation
 from llmstudy.evals.prompts import Prompt
+from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 from llmstudy.evals.table import pairs, refuse_scripted
+from llmstudy.study import load
 
 
 def question(body):
@@ -113,7 +114,9 @@ def test_failures_that_pass_are_retried_and_attempts_counted(
         ({"status": 500}, "http_500: made up"),
         ({"status": 400, "error": "context too long"}, "http_400: context too long"),
         ({"delay_s": 3}, "timeout: longer than 0.5 s"),
+        ({"stall_s": 3}, "timeout: longer than 0.5 s"),
         ({"cut": 2}, "cut: "),
+        ({"error_event": True}, "server_error: made up"),
     ],
 )
 def test_a_failed_answer_is_not_scored_and_never_wrong(
@@ -407,6 +410,7 @@ import json, sys
 from pathlib import Path
 from llmstudy.evals import scorers
 from llmstudy.evals.routes import route
+from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 
 url, out = sys.argv[1:]
@@ -539,10 +543,63 @@ def test_a_template_takes_the_place_of_the_last_message_and_its_braces_stay():
 def test_a_made_up_evaluation_cannot_be_the_evidence_of_a_study(
     scripted, route_to, sums, tmp_path, variant
 ):
-    from llmstudy.study import load
+    block = """novita-llama-3.1-70b: &llama70b
+          benchmark: zeroeval_gsm
+          model_proprietary: gpt-4o-2024-08-06
+          model_open: Meta-Llama-3.1-70B-Instruct
+"""
+    own = """novita-llama-3.1-70b: &llama70b
+          evaluation: e.jsonl
+          model_proprietary: api
+          model_open: open
+          as_of: 2026-11-20
+"""
+    for fingerprint in ("scripted", "fp_1"):
+        with scripted.running(right(scripted, fingerprint=fingerprint)) as server:
+            routes = [route_to(server, "api"), route_to(server)]
+            run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
+        (tmp_path / "e.replies.jsonl").unlink()
+        study = variant("default", (block, own))
+        if fingerprint == "scripted":
+            with pytest.raises(ValueError, match="that a test server made up: evaluate a real one"):
+                load(study)
+        else:
+            load(study)
+
+
+def test_a_disk_that_is_full_ends_the_run_with_its_error(
+    scripted, route_to, sums, tmp_path, monkeypatch
+):
+    def full(self, reply):
+        raise OSError(28, "No space left on device", "e.replies.jsonl")
 
     with scripted.running(right(scripted)) as server:
-        routes = [route_to(server, "api"), route_to(server)]
-        run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
-    assert set(read_evaluation(tmp_path / "e.jsonl")["source"]) == {"scripted"}
-    _ = variant, load
+        monkeypatch.setattr("llmstudy.evals.replies.Replies.add", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_evaluation(
+                sums(9), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
+            )
+        assert len(server.bodies) == 1
+
+
+def test_the_sums_of_a_run_are_those_of_its_rows(scripted, route_to, sums, tmp_path):
+    answer = right(scripted, served_model="m-2026")
+
+    def reply(body, n):
+        if "What is 1 +" in question(body):
+            return scripted.Reply(status=400, error="too long")
+        if "What is 2 +" in question(body):
+            return scripted.Reply("no idea", served_model="m-2026")
+        return answer(body, n)
+
+    with scripted.running(reply) as server:
+        to = route_to(server, price=(0.0, 1_000.0))
+        run = run_evaluation(
+            sums(5), [to], scorers.numeric, tmp_path / "e.jsonl", **quick(max_spend_usd=9)
+        )
+    (row,) = by_route(run.table).to_dict("records")
+    assert (row["route"], row["served_model"]) == ("open", "m-2026")
+    assert (row["answers"], row["scored"], row["score"]) == (5, 3, 1.0)
+    assert row["not_scored_because"] == "http_400: too long; no number in the answer"
+    assert row["usd_per_answer"] == pytest.approx((3 * 0.004 + 0.002) / 4)
+    assert row["latency_s_p50"] == run.table["latency_s"].median()
