@@ -114,6 +114,18 @@ def _without_formula(cell: Any) -> Any:
     return _FORMULA.sub("'", text)
 
 
+def unguarded(cell: str) -> str:
+    """Text as it was before `csv` put apostrophes where a spreadsheet could read a formula.
+
+    >>> unguarded("'=1+1"), unguarded("'tis")
+    ('=1+1', "'tis")
+    """
+    bare = _GUARD.sub("", cell)
+    return bare if _without_formula(bare) == cell else cell
+
+
+_GUARD = re.compile(r"'(?=[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+
 _NUMBER = re.compile(r"[-+]?[0-9][0-9_,.]*([eE][-+]?[0-9]+)?( ?%)?")
 
 

@@ -7,11 +7,19 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from llmstudy.chapters.cost import api_bills
+from llmstudy.decide import labelling
 from llmstudy.decide.dates import move_dates
 from llmstudy.evidence.case import Case, Tables, contenders
 from llmstudy.figure import Figure, Grade
 from llmstudy.measures import quality
-from llmstudy.simulate.quality import UNPAIRED_DISCORDANCE, counts_of, items_named, parts_of
+from llmstudy.simulate.quality import (
+    UNPAIRED_DISCORDANCE,
+    counts_of,
+    items_named,
+    parts_of,
+    penalty_of,
+)
 from llmstudy.study import PairedEvidence, Study, Workload
 
 
@@ -43,10 +51,15 @@ def quality_verdicts(study: Study) -> pd.DataFrame:
             row["repair_usd"] = repair.value if repair else None
             at = levels[name, route]
             verdict = (
-                _unpaired(workload, at) if evidence is None else _paired(workload, evidence, at)
+                _unpaired(workload, at) if evidence is None else _paired(study, name, route, at)
             )
             rows.append(row | verdict)
     return pd.DataFrame(rows)
+
+
+def golden_plan(case: Case) -> pd.DataFrame:
+    """What the verdict on each candidate still takes: `decide.labelling.golden_plan`."""
+    return labelling.golden_plan(case.study, quality_verdicts(case.study), api_bills(case))
 
 
 def paired_items(study: Study) -> pd.DataFrame:
@@ -109,6 +122,7 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     a public pair gets one look, own items start with their first. Routes with the same counts are
     one claim. A candidate with protected slices makes one claim too, that it keeps its margin over
     all items and in each slice: its p-value is the largest of theirs (an intersection-union test).
+    A quantised fleet claims to keep a smaller margin (`margin_of`), which is a claim of its own.
 
     If a study scores one new candidate per memo, each gets a first look: with five candidates that
     all lose the whole margin, some memo makes a false claim in 5.5 % of studies. A fixed sequence
@@ -126,14 +140,14 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
         for route in candidates:
             evidence = evidence_of[name, route] = workload.quality.evidence.get(route)
             if evidence and _supports_a_move(workload, evidence):
-                claim = (name, tuple(parts_of(evidence).values()), evidence.looks)
+                margin = margin_of(study, name, route)
+                claim = (margin, tuple(parts_of(evidence).values()), evidence.looks, name)
                 claims.setdefault(claim, []).append((name, route))
-    shares = [quality.look_share(looks) for _, _, looks in claims]
-    margins = [study.workloads[name].quality.margin.value for name, _, _ in claims]
+    shares = [quality.look_share(looks) for _, _, looks, _ in claims]
     p = np.array(
         [
             min(max(quality.non_inferiority_p(part, margin) for part in parts) / share, 1.0)
-            for (_, parts, _), margin, share in zip(claims, margins, shares, strict=True)
+            for (margin, parts, _, _), share in zip(claims, shares, strict=True)
         ]
     )
     levels = quality.holm_levels(p)
@@ -188,9 +202,18 @@ def _unpaired(workload: Workload, at: Levels) -> dict[str, Any]:
     }
 
 
-def _paired(workload: Workload, evidence: PairedEvidence, at: Levels) -> dict[str, Any]:
-    counts, margin = counts_of(evidence), workload.quality.margin.value
-    tests = _tests(evidence, margin, at)
+def margin_of(study: Study, name: str, route: str) -> float:
+    """The margin that the evidence must keep: less by what a quantised fleet may lose besides."""
+    spec = study.workloads[name].quality
+    penalty = penalty_of(study, route, spec.evidence[route])
+    return spec.margin.value if penalty is None else max(spec.margin.value - penalty.ends[1], 1e-6)
+
+
+def _paired(study: Study, name: str, route: str, at: Levels) -> dict[str, Any]:
+    workload = study.workloads[name]
+    evidence, margin = workload.quality.evidence[route], workload.quality.margin.value
+    counts = counts_of(evidence)
+    tests = _tests(evidence, margin_of(study, name, route), at)
     test = tests[""]
     current, candidate = quality.acceptance(counts)
     close = closeness(workload, evidence)
@@ -265,7 +288,7 @@ def protected_slices(study: Study) -> pd.DataFrame:
         evidence = spec.evidence.get(route)
         if evidence is None:
             continue
-        for slice_, test in _tests(evidence, spec.margin.value, at).items():
+        for slice_, test in _tests(evidence, margin_of(study, name, route), at).items():
             if slice_:
                 interval = test.difference
                 row = (name, route, slice_, test.n, interval.estimate, interval.low, interval.high)

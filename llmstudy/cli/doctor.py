@@ -20,6 +20,7 @@ from llmstudy.cli.terminal import AsJson, mistakes, print_json
 
 ADDS = {
     "lab": "JupyterLab, to read the chapters and move the sliders",
+    "pii": "presidio, whose recognisers redact more than the own patterns",
     "gpu": "vLLM, to measure self-hosted routes on your own GPU",
     "test": "what the package's own tests need",
 }
@@ -131,7 +132,7 @@ def _writable(outputs: Path) -> Part:
 def doctor(as_json: AsJson = False) -> None:
     """Say what this machine lacks, and the command that adds it.
 
-    Python and the packages that every command needs; the extras `lab`, `gpu` and `test`, and
+    Python and the packages that every command needs; the extras `lab`, `pii`, `gpu` and `test`, and
     what each would add; pango for the PDF; git; a place to write to.
 
     Exit codes: 0 every command can run, even if extras are missing; 1 a package is missing or too

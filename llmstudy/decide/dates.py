@@ -47,7 +47,7 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
         name, route = str(row["workload"]), str(row["route"])
         behind = study.workloads[name].portability.behind_gateway == "yes"
         gateway = 0 if behind else foundation_weeks
-        items = _items_left(row)
+        items = items_left(row)
         weeks = ceil(items / pace)
         begins = study.decide_by + timedelta(weeks=gateway + weeks)
         if name in barred:
@@ -85,7 +85,7 @@ def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, W
     return windows
 
 
-def _items_left(row: Mapping[str, Any]) -> int:
+def items_left(row: Mapping[str, Any]) -> int:
     """The own items that a candidate's quality still needs; 0 if it is settled."""
     scored = {**row, "quality": row["verdict"], "quality_grade": row["grade"]}
     if is_proven(scored) or row["verdict"] == "inferior":

@@ -80,6 +80,14 @@ def audit(evaluation: pd.DataFrame, margin_share: float = MARGIN_SHARE) -> Audit
     rows: _Rows = []
     not_checked = {}
     for kind, check in _CHECKS.items():
+        if kind in _NEEDS:
+            column, meaning = _NEEDS[kind]
+            has = answers[column].notna().groupby(answers["by"], sort=False).any()
+            if not has.all():
+                without = f" of {listed(list(map(str, has.index[~has])))}" if has.any() else ""
+                not_checked[kind] = f"no column {column}{without}, {meaning}"
+            if not has.any():
+                continue
         try:
             rows += [{"kind": kind, **each} for each in check(answers, margin_share)]
         except NotCheckedError as reason:
@@ -127,8 +135,6 @@ def _below_chance(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
     """
     scored = _first(answers[answers["scored"]])
     scored = scored[scored["chance"].notna()]
-    if scored.empty:
-        raise NotCheckedError("no column chance, the score that guessing has")
     if not scored["score"].isin([0, 1]).all():
         raise NotCheckedError("scores are not 0 or 1")
     cells: list[tuple[str, str | None, _Table]] = [
@@ -155,10 +161,6 @@ def _below_chance(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
 
 
 def _extraction_failure(answers: _Table, margin_share: float) -> Iterator[dict[str, Any]]:
-    if answers["extracted"].isna().all():
-        raise NotCheckedError(
-            "no column extracted, whether an answer could be taken from an output"
-        )
     failed = answers["extracted"].eq(False).astype("boolean")
     yield from _lost(
         answers.assign(lost=failed.mask(answers["extracted"].isna())),
@@ -210,8 +212,6 @@ def _lost(
 
 def _duplicate_items(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
     items = answers[answers["item_hash"].notna()].drop_duplicates(["item_id", "item_hash"])
-    if items.empty:
-        raise NotCheckedError("no column item_hash, and no prompt to make it of")
     copies = items[items.duplicated("item_hash", keep=False)]
     extra = len(copies) - copies["item_hash"].nunique()
     if extra:
@@ -281,8 +281,6 @@ def agreement_chance(scores: Sequence[float] | np.ndarray[Any, Any]) -> float:
 
 def _scorer_disagreement(answers: _Table, margin_share: float) -> Iterator[dict[str, Any]]:
     scored = answers[answers["scored"] & answers["score_2"].notna()]
-    if scored.empty:
-        raise NotCheckedError("no column score_2, a second scorer's score of the same answers")
     change = (scored["score_2"] - scored["score"]).round(12)
     first = _first(scored.assign(change=change))
     routes = {str(by): rows for by, rows in first.groupby("by", sort=False)}
@@ -316,8 +314,6 @@ def _scorer_disagreement(answers: _Table, margin_share: float) -> Iterator[dict[
 def _self_preference(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
     """Routes whose answers a judge of their own family scores, against a second scorer."""
     judged = answers[answers["scored"] & answers["judge"].notna()]
-    if judged.empty:
-        raise NotCheckedError("no column judge, the model that scored the answers")
     model = judged["served_model"].fillna(judged["route"])
     families = model.map(family), judged["judge"].map(family)
     own = _first(judged.assign(own=families[0] == families[1]))
@@ -540,3 +536,12 @@ _CHECKS: dict[str, Callable[[_Table, float], Iterator[dict[str, Any]]]] = {
     "self_preference": _self_preference,
     "noise_floor": _noise_floor,
 }
+
+_NEEDS = {
+    "below_chance": ("chance", "the score that guessing has"),
+    "extraction_failure": ("extracted", "whether an answer could be taken from an output"),
+    "duplicate_items": ("item_hash", "which a column prompt would give"),
+    "scorer_disagreement": ("score_2", "a second scorer's score of the same answers"),
+    "self_preference": ("judge", "the model that scored the answers"),
+}
+"""The column that a check rests on, and what it is."""

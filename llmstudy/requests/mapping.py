@@ -70,6 +70,8 @@ class LogFormat(LogMapping):
     for this format, each in one of its spellings. records: where the records lie in a document,
     `data[].results[]`. grain: whether a row is a request, or a bucket of many. unknown: what the
     format cannot tell, by column. source: where the format is documented, and its version.
+    prompt, system, answer: fields of the texts, which nothing but `prompts` reads; switch_on: what
+    makes the gateway log them.
     """
 
     title: Text
@@ -79,3 +81,7 @@ class LogFormat(LogMapping):
     grain: Literal["request", "bucket"] = "request"
     unknown: dict[Text, Text] = Field(default={})
     source: Text
+    prompt: Fields = ()
+    system: Fields = ()
+    answer: Fields = ()
+    switch_on: Text | None = None

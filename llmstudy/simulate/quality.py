@@ -4,10 +4,10 @@ from zlib import crc32
 
 import numpy as np
 
-from llmstudy.figure import FloatArray
+from llmstudy.figure import Figure, FloatArray
 from llmstudy.measures import quality
 from llmstudy.simulate.draws import draw
-from llmstudy.study import PairedEvidence, Study, Workload, bundled_figures
+from llmstudy.study import PairedEvidence, SelfHostedRoute, Study, Workload, bundled_figures
 
 UNPAIRED_DISCORDANCE = 0.27
 """Share of items on which two models disagree, assumed where no pair has been scored: the median of
@@ -37,6 +37,18 @@ def parts_of(evidence: PairedEvidence) -> dict[str, quality.PairedCounts]:
     return {"": counts_of(evidence)} | {
         name: quality.PairedCounts(*cells) for name, cells in evidence.slices.items()
     }
+
+
+def penalty_of(study: Study, route: str, evidence: PairedEvidence) -> Figure | None:
+    """What a fleet of quantised weights may lose against the evidence on it; None if nothing.
+
+    Own items are taken for the fleet's own answers unless a penalty is stated with them.
+    """
+    to = study.routes[route]
+    quantised = isinstance(to, SelfHostedRoute) and to.precision != "bf16"
+    if evidence.penalty is not None or evidence.is_own or not quantised:
+        return evidence.penalty
+    return bundled_figures()["quality.quantisation_penalty"]
 
 
 def quality_stream(study: Study, name: str, route: str) -> str:
@@ -73,7 +85,7 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
 
     With own items: the posterior of their counts. With a public pair: that, plus the spread between
     a public subject and the own task (`quality.proxy_spread`). Without evidence: that spread about
-    a difference of 0, as an assumption.
+    a difference of 0, as an assumption. A quantised fleet loses its penalty (`penalty_of`).
     """
     evidence = study.workloads[name].quality.evidence.get(route)
     rng = np.random.default_rng([study.seed, crc32(quality_stream(study, name, route).encode())])
@@ -81,4 +93,8 @@ def difference_draws(study: Study, name: str, route: str, n: int) -> FloatArray:
     if evidence is None:
         return np.asarray(np.clip(proxy, -1, 1))
     current, candidate = quality.draw_acceptance(counts_of(evidence), n, rng).T
-    return np.asarray(np.clip(candidate - current + (0.0 if evidence.is_own else proxy), -1, 1))
+    penalty = penalty_of(study, route, evidence)
+    lost = 0.0 if penalty is None else draw(penalty, f"penalty {route}", n, study.seed)
+    return np.asarray(
+        np.clip(candidate - current - lost + (0.0 if evidence.is_own else proxy), -1, 1)
+    )

@@ -154,6 +154,11 @@ class PairedEvidence(Strict):
     flaws: tuple[Text, ...] = Field(
         default=(), description="faults of the scoring that must be mended before it decides"
     )
+    penalty: Share | None = Field(
+        default=None,
+        description="loss of a quantised fleet whose items other weights answered; none for own "
+        "items, and the bundled `quality.quantisation_penalty` for a public pair",
+    )
     looks: Count = Field(
         default=0, description="how many times a part of these items was judged before"
     )

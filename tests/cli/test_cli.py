@@ -497,7 +497,7 @@ def test_doctor_names_a_missing_extra_and_its_command_and_exits_0(missing):
     found = strict_json(done.stdout)
     assert done.exit_code == found["exit_code"] == 0
     extras = {part["name"]: part for part in found["extras"]}
-    assert set(extras) == {"lab", "gpu", "test"}
+    assert set(extras) == {"lab", "pii", "gpu", "test"}
     assert extras["test"]["detail"] == "lacks pytest"
     assert extras["test"]["command"] == "pip install 'pytest>=9'"
     assert all(part["ok"] for part in found["core"])

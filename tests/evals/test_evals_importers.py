@@ -455,6 +455,13 @@ def test_a_wide_table_has_a_route_for_each_column_of_scores(tmp_path):
     assert table["scored"].sum() == 5
 
 
+def test_an_index_and_the_reference_answers_are_no_routes(tmp_path):
+    csv = ",question,target,api,open\n0,1+1,2,1,1\n1,0+1,1,0,1\n"
+    read = imported(written(tmp_path / "t.csv", csv))
+    assert set(read.table["route"]) == {"api", "open"}
+    assert read.unused == []
+
+
 @pytest.mark.parametrize(
     ("csv", "message"),
     [

@@ -74,7 +74,8 @@ def unused(document: Document) -> list[str]:
     columns = _columns(document.records)
     routes = [] if "score" in columns.values() else _routes(document.records, columns)
     names = dict.fromkeys(name for record in document.records for name in record)
-    return [name for name in names if name not in {*columns, *routes, *_PROMPTS, *_TARGETS}]
+    read = {"", *columns, *routes, *_PROMPTS, *_TARGETS}
+    return [name for name in names if name not in read]
 
 
 def _columns(records: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -82,8 +83,7 @@ def _columns(records: Sequence[dict[str, Any]]) -> dict[str, str]:
 
     A column's own name goes before its synonyms, and of these the first of the table.
     """
-    names = list(dict.fromkeys(name for record in records for name in record))
-    simple = {name: name.strip().casefold().replace(" ", "_") for name in names}
+    simple = {name: _simple(name) for record in records for name in record}
     columns = {name: plain for name, plain in simple.items() if plain in NAMES}
     for name, plain in simple.items():
         meaning = _SYNONYMS.get(plain)
@@ -95,15 +95,12 @@ def _columns(records: Sequence[dict[str, Any]]) -> dict[str, str]:
 def _refuse_doubtful(document: Document, columns: dict[str, str]) -> None:
     """A table with two names for one thing, such as `correct` and `grade`, is asked about."""
     for meaning in ("item_id", "route", "score"):
-        if meaning in (name.strip().casefold() for name in columns):
-            continue
         names = [
             name
-            for record in document.records[:1]
-            for name in record
-            if _SYNONYMS.get(name.strip().casefold().replace(" ", "_")) == meaning
+            for name in next(iter(document.records), {})
+            if _SYNONYMS.get(_simple(name)) == meaning
         ]
-        if len(names) > 1:
+        if len(names) > 1 and meaning not in map(_simple, columns):
             raise ValueError(
                 f"{document.name}: {listed(names)} may each be the {meaning}: name one {meaning}"
             )
@@ -112,11 +109,19 @@ def _refuse_doubtful(document: Document, columns: dict[str, str]) -> None:
 def _routes(records: Sequence[dict[str, Any]], columns: dict[str, str]) -> list[str]:
     """The columns of scores in a table with a row for each item."""
     names = dict.fromkeys(name for record in records for name in record)
+    others = {*columns, *_PROMPTS, *_TARGETS}
     return [
         name
         for name in names
-        if name not in columns and _are_scores([record.get(name) for record in records])
+        if name not in others
+        and not _simple(name).startswith("unnamed:")  # pandas's name of an index
+        and name
+        and _are_scores([record.get(name) for record in records])
     ]
+
+
+def _simple(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_")
 
 
 def _are_scores(cells: Sequence[Any]) -> bool:
@@ -128,7 +133,7 @@ def _are_scores(cells: Sequence[Any]) -> bool:
 
 def _cell(record: dict[str, Any], column: str, name: str) -> Any:
     value = record.get(column)
-    if column.strip().casefold().endswith("_ms") and name.endswith("_s"):
+    if _simple(column).endswith("_ms") and name.endswith("_s"):
         milliseconds = total([value], column)
         return milliseconds / 1000 if milliseconds is not None else None
     return value

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,9 +109,10 @@ def text(value: Any) -> str | None:
     """
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
-    if isinstance(value, Mapping | list | tuple):
+    if isinstance(value, dict | list | tuple):
         value = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return str(value).encode("utf-8", "replace").decode()
+    written = str(value)
+    return written if written.isascii() else written.encode("utf-8", "replace").decode()
 
 
 def at(value: Any, *names: str | int) -> Any:
@@ -121,7 +122,7 @@ def at(value: Any, *names: str | int) -> Any:
     (1, None)
     """
     for name in names:
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             value = value.get(name)
         elif isinstance(value, list) and isinstance(name, int) and name < len(value):
             value = value[name]
@@ -137,7 +138,7 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 def entries(value: Any) -> dict[str, Any]:
     """The entries of an object; none of a value that is no object."""
-    return {str(key): each for key, each in value.items()} if isinstance(value, Mapping) else {}
+    return {str(key): each for key, each in value.items()} if isinstance(value, dict) else {}
 
 
 def total(values: Sequence[Any], what: str) -> float | None:

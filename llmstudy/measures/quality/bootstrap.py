@@ -5,21 +5,17 @@ two routes, their difference. All columns of an item are drawn together, so that
 """
 
 from collections.abc import Callable
-from typing import Any
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
 from llmstudy.figure import FloatArray, Interval
-from llmstudy.measures.quality.clusters import cluster_sums, error_of
+from llmstudy.measures.quality.clusters import cluster_sums, error_of, student_interval
 
 RESAMPLES = 2_000
 """With these an end of a 95 % interval rests on some 40 resamples beyond it."""
-
-LEAST_DEGREES = 12.0
-"""Fewer degrees of freedom (`error_of`) mean that a handful of items make the statistic, which
-resamples of them cannot show: see `docs/quality_coverage.md`."""
 
 Statistic = Callable[[FloatArray], FloatArray]
 """Of means over the items, (..., k), to the figure wanted, (...)."""
@@ -71,14 +67,30 @@ def left_out_influence(statistic: Statistic, sums: FloatArray, items: FloatArray
     return np.asarray((without.mean() - without) * (n_clusters - 1) / n_clusters)
 
 
-def expanded_percentiles(draws: FloatArray, degrees: float, n_clusters: int, level: float) -> Any:
-    """The ends of the interval: percentiles of the draws, further out where clusters are few.
+def interval_of_draws(
+    draws: FloatArray, estimate: float, influence: FloatArray, level: float = 0.95
+) -> Interval:
+    """The interval around an estimate, from its resamples and each cluster's influence on it.
 
-    >>> expanded_percentiles(np.arange(1001.0), degrees=20, n_clusters=21, level=0.95).round()
-    array([ 16., 984.])
+    At either end the further of two: the percentile at which Student's t would lie, and the limit
+    of the jackknife's Student interval. The first alone is too short where few items differ, the
+    second where costs are skewed, and the plain percentiles and BCa in both.
+
+    draws: (RESAMPLES,) of the statistic. influence: (G,) as `left_out_influence`.
+    Raises: ValueError as `error_of`.
+    Source: expanded percentiles: Hesterberg (2015), The American Statistician 69:371-386, section
+    5.3; jackknife: Efron & Stein (1981), Annals of Statistics 9:586-596.
+
+    >>> draws, influence = np.linspace(-2, 3, 2001), np.repeat([0.1, -0.1], 50)
+    >>> found = interval_of_draws(draws, 0.0, influence)  # Student's low end, the draws' high one
+    >>> round(found.low, 2), round(found.high, 2)
+    (-1.99, 2.88)
     """
-    z = float(stdtrit(degrees, (1 + level) / 2)) * np.sqrt(n_clusters / (n_clusters - 1))
-    return np.quantile(draws, ndtr([-z, z]))
+    error, degrees = error_of(influence)
+    limits = student_interval(estimate, error, degrees, level)
+    z = float(stdtrit(degrees, (1 + level) / 2)) * sqrt(len(influence) / (len(influence) - 1))
+    low, high = np.quantile(draws, ndtr([-z, z]))
+    return Interval(estimate, min(float(low), limits.low), max(float(high), limits.high))
 
 
 def bootstrap_interval(
@@ -90,34 +102,26 @@ def bootstrap_interval(
 ) -> Interval:
     """A statistic of the items with its interval from resampled items, or whole clusters.
 
-    The expanded percentile interval: its percentiles are those at which Student's t would lie, so
-    that it is not too short for few clusters, as the plain percentile and the BCa interval are.
+    As `interval_of_draws`: the resamples' percentiles, set so that it is not too short.
 
     statistic: of means of the columns of rows, (..., k) to (...). rows: (n, k) figures of each
     item. cluster: (n,) names; None where each item is its own.
     Returns: in the unit of the statistic.
-    Raises: ValueError as `cluster_sums` and `error_of`; where so few items make the statistic that
-    resamples cannot show its range; where it is no number in some resample.
-    Source: Hesterberg (2015), The American Statistician 69:371-386, section 5.3.
+    Raises: ValueError as `cluster_sums` and `error_of`, or where it is no number in some resample.
+    Source: as `resampled_means` and `interval_of_draws`.
 
     >>> rng = np.random.default_rng(7)
     >>> correct, usd = rng.random((200, 2)) < [0.9, 0.8], rng.lognormal([-4, -6], 0.5, (200, 2))
     >>> per_correct = lambda mean: mean[..., 3] / mean[..., 1] - mean[..., 2] / mean[..., 0]
     >>> saved = bootstrap_interval(per_correct, np.hstack([correct, usd]), None, rng)
     >>> f"{saved.estimate:.4f} [{saved.low:.4f}, {saved.high:.4f}] USD"
-    '-0.0169 [-0.0188, -0.0152] USD'
+    '-0.0169 [-0.0188, -0.0151] USD'
     """
     sums, items = cluster_sums(rows, cluster)
     weights = resample_weights(len(items), rng)
-    estimate = float(statistic(sums.sum(axis=0) / items.sum()))
-    _, degrees = error_of(left_out_influence(statistic, sums, items))
-    if degrees < LEAST_DEGREES:
-        raise ValueError(
-            f"too few of {int(items.sum())} items make the statistic what it is (as many as "
-            f"{degrees:.0f} degrees of freedom would; {LEAST_DEGREES:.0f} are needed): add items"
-        )
-    draws = statistic((weights @ sums) / (weights @ items)[:, np.newaxis])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        draws = statistic((weights @ sums) / (weights @ items)[:, np.newaxis])
+        estimate = float(statistic(sums.sum(axis=0) / items.sum()))
     if bad := int((~np.isfinite(draws)).sum()):
         raise ValueError(f"the statistic is no number in {bad} of {RESAMPLES} resamples: add items")
-    low, high = expanded_percentiles(draws, degrees, len(items), level)
-    return Interval(estimate, float(low), float(high))
+    return interval_of_draws(draws, estimate, left_out_influence(statistic, sums, items), level)

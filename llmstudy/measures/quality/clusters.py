@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from llmstudy.figure import FloatArray, Interval
 
-LEAST_CLUSTERS = 20
+LEAST_CLUSTERS = 30
 """Fewer give intervals of 95 % that miss the truth in up to 15 % of evaluations: see
 `docs/quality_coverage.md`."""
 

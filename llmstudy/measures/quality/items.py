@@ -39,9 +39,9 @@ def design_effect(difference: npt.ArrayLike, cluster: npt.ArrayLike) -> float:
     Raises: ValueError as `clustered_difference`.
     Source: Kish (1965), Survey Sampling, section 8.2.
 
-    >>> alike = np.repeat([0, 0, 1, 0, -1], 20)
-    >>> round(design_effect(alike, np.arange(100) // 4), 2)  # four items say what one would
-    4.13
+    >>> alike = np.repeat([0, 0, 1, 0, -1], 40)
+    >>> round(design_effect(alike, np.arange(200) // 4), 2)  # four items say what one would
+    4.06
     """
     clustered = error_of(_influence(difference, cluster)[1])[0]
     return float((clustered / error_of(_influence(difference, None)[1])[0]) ** 2)
