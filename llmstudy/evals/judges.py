@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from llmstudy.evals.calls import Call
 from llmstudy.evals.extract import json_value
-from llmstudy.evals.prompts import Prompt, text_of
+from llmstudy.evals.items import prompt_of
+from llmstudy.evals.prompts import Prompt, item_messages
 from llmstudy.evals.routes import Route
 from llmstudy.evals.scorers import Score
 
@@ -261,7 +262,7 @@ class Judge:
         return [text for _, text in sorted(answers.items(), key=lambda one: one[0] != self.against)]
 
     def _call(self, item: Mapping[str, Any], answers: Sequence[str], epoch: int) -> Call:
-        shown: dict[str, Any] = {"task": text_of(item)}
+        shown: dict[str, Any] = {"task": prompt_of({"messages": item_messages(item)})}
         shown |= {name: item[name] for name in ("reference", "context") if item.get(name)}
         if len(answers) == 1:
             shown["answer"] = answers[0]

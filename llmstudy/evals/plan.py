@@ -1,7 +1,6 @@
 """What an evaluation sends: the calls of each item, their order, and what they can cost."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ import pandas as pd
 
 from llmstudy.evals.calls import Call
 from llmstudy.evals.judges import MOST_OUTPUT_TOKENS, Judge
-from llmstudy.evals.prompts import Prompt, messages_of
+from llmstudy.evals.prompts import Prompt, item_messages
 from llmstudy.evals.replies import Replies
 from llmstudy.evals.routes import Route
 from llmstudy.evals.scorers import Scorer, check_items
@@ -58,17 +57,6 @@ class Options:
             raise ValueError(f"output {self.output!r}: write text, json_object or json_schema")
 
 
-def item_hash(item: Item) -> str:
-    """SHA-256 of an item's messages and reference, for an item without a hash of its own.
-
-    >>> item_hash({"item_id": 1, "prompt": "2 + 2?", "reference": 4})[:8]
-    '53d6bd9f'
-    """
-    content = [messages_of(item), item.get("reference")]
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def checked(items: Sequence[Item]) -> list[Item]:
     """The items, each with an id of its own. Raises: ValueError that names the first fault."""
     if not items:
@@ -79,7 +67,7 @@ def checked(items: Sequence[Item]) -> list[Item]:
     ids = pd.Series([item["item_id"] for item in items])
     refuse(ids[ids.duplicated()], "with an id that another one has: name each apart")
     for item in items:
-        messages_of(item)
+        item_messages(item)
     return items
 
 

@@ -8,8 +8,10 @@ import pandas as pd
 
 from llmstudy.evals import scorers
 from llmstudy.evals.calls import Call, Reply
+from llmstudy.evals.items import item_hash
 from llmstudy.evals.judges import Judge
-from llmstudy.evals.plan import Plan, Task, item_hash
+from llmstudy.evals.plan import Plan, Task
+from llmstudy.evals.prompts import item_messages
 from llmstudy.evals.replies import Replies
 from llmstudy.evals.scorers import Score, Scorer, name_of
 from llmstudy.evals.table import SCRIPTED
@@ -78,7 +80,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "item_id": item["item_id"],
-        "item_hash": item.get("item_hash") or item_hash(item),
+        "item_hash": item.get("item_hash") or _hash(item),
         **{name: item.get(name) for name in ("cluster", "slice", "workload")},
         "chance": scorers.chance(item),
         "score": None,
@@ -110,6 +112,10 @@ def _row(
     if second_scorer is not None:
         row["score_2"] = scorers.score(second_scorer, reply.text, item).value
     return row
+
+
+def _hash(item: Mapping[str, Any]) -> str:
+    return item_hash({**item, "messages": item_messages(item)})
 
 
 def by_route(table: pd.DataFrame) -> pd.DataFrame:
