@@ -9,6 +9,7 @@ What it is shown is quoted as JSON, so that an answer cannot pass as an instruct
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from llmstudy.evals.calls import Call
@@ -67,6 +68,24 @@ SUPPORTED = Rubric(
     claim="hallucination",
 )
 RUBRICS = {rubric.name: rubric for rubric in (CORRECT, HELPFUL, SUPPORTED)}
+
+
+def rubric_of(name: str) -> Rubric:
+    """A rubric by its name, or the text of a file, named after it.
+
+    Raises: ValueError for a name that is neither a rubric nor a file.
+
+    >>> rubric_of("supported").claim
+    'hallucination'
+    """
+    if name in RUBRICS:
+        return RUBRICS[name]
+    if not (file := Path(name)).is_file():
+        raise ValueError(
+            f"no rubric {name!r}: choose one of {', '.join(RUBRICS)}, or name a file with what the "
+            "judge is to look for"
+        )
+    return Rubric(file.stem, file.read_text(encoding="utf-8").strip())
 
 
 @dataclass(frozen=True)

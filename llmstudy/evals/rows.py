@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.evals import scorers
-from llmstudy.evals.calls import Call, Reply
+from llmstudy.evals.calls import Reply
 from llmstudy.evals.items import item_hash
 from llmstudy.evals.judges import Judge
 from llmstudy.evals.plan import Plan, Task
@@ -28,18 +28,12 @@ def rows_of(
         of_route = {route.name: replies.last(call.key(route)) for route in plan.routes}
         if not any(of_route.values()):
             continue
-        answers = answers_of(plan, replies, call)
+        answers = plan.answers(replies, call)
         scores, judged = _scored(plan, replies, task, answers)
         for name, reply in of_route.items():
             row = _row(task.item, reply, scores.get(name), judged, second_scorer)
             about = {"route": name, "epoch": task.epoch, "run": run}
             yield row | about | {"scorer": name_of(plan.scorer)}
-
-
-def answers_of(plan: Plan, replies: Replies, call: Call) -> dict[str, str]:
-    """The texts that answer a call, by route, in the order of the routes."""
-    given = {route.name: replies.get(call.key(route)) for route in plan.routes}
-    return {name: r.text for name, r in given.items() if r is not None and r.text is not None}
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from llmstudy.evals.plan import Item, Options, Plan, Task, checked
 from llmstudy.evals.prompts import Prompt
 from llmstudy.evals.replies import Replies, opened
 from llmstudy.evals.routes import Route
-from llmstudy.evals.rows import answers_of, rows_of
+from llmstudy.evals.rows import rows_of
 from llmstudy.evals.scorers import Scorer
 from llmstudy.evals.table import conform, save
 from llmstudy.probe.refusals import advice
@@ -188,7 +188,7 @@ class _Sending:
                 await self._obtain(route, call, first)
                 self._finished += 1
             if judge := self._plan.judge:
-                answers = answers_of(self._plan, self._replies, call)
+                answers = self._plan.answers(self._replies, call)
                 for verdict in judge.calls(task.item, answers, task.epoch):
                     await self._obtain(judge.route, verdict, first)
         finally:
@@ -266,17 +266,12 @@ class _Sending:
 
     def _most_usd(self, task: Task, call: Call) -> float:
         """The most that a task can still cost: each answer as long as allowed."""
-        plan = self._plan
-        lacking = [route for route in plan.routes if self._replies.get(call.key(route)) is None]
+        lacking = self._plan.lacking(self._replies, call)
         most_usd = sum(self._call_usd(route, call) for route in lacking)
-        if plan.judge is None:
-            return most_usd
-        judge, n_bytes = plan.judge.route, plan.judge_bytes(call)
-        if not lacking:
-            answers = answers_of(plan, self._replies, call)
-            verdicts = plan.judge.calls(task.item, answers, task.epoch)
-            n_bytes = [v.n_bytes for v in verdicts if self._replies.get(v.key(judge)) is None]
-        return most_usd + sum(self._usd(judge, n, MOST_OUTPUT_TOKENS) for n in n_bytes)
+        if judge := self._plan.judge:
+            n_bytes = self._plan.judge_bytes(self._replies, task, call)
+            most_usd += sum(self._usd(judge.route, n, MOST_OUTPUT_TOKENS) for n in n_bytes)
+        return most_usd
 
     def _call_usd(self, route: Route, call: Call) -> float:
         return self._usd(route, call.n_bytes, call.max_output_tokens)

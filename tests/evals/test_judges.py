@@ -11,6 +11,7 @@ from llmstudy.evals.judges import (
     Judge,
     Rubric,
     calibration,
+    rubric_of,
 )
 from llmstudy.evals.routes import route
 from llmstudy.evals.runner import run_evaluation
@@ -117,6 +118,19 @@ def test_only_a_calibrated_judge_speaks_of_hallucination(judge):
     assert judge(named, calibration=GOOD).measure == "hallucination"
     assert "hallucination" not in f"{judge(SUPPORTED).name} {judge(SUPPORTED).measure}"
     assert judge(SUPPORTED, calibration=GOOD).measure == "hallucination"
+
+
+def test_a_rubric_may_be_a_file_and_another_text_is_another_scorer(judge, tmp_path):
+    file = tmp_path / "polite.md"
+    names = []
+    for text in ("Is the answer polite?\n", "Is the answer rude?\n"):
+        file.write_text(text)
+        rubric = rubric_of(str(file))
+        assert (rubric.name, rubric.text) == ("polite", text.strip())
+        names.append(judge(rubric).name)
+    assert len(set(names)) == 2
+    with pytest.raises(ValueError, match="no rubric 'polite': choose one of correct"):
+        rubric_of("polite")
 
 
 def test_a_judge_against_a_route_needs_that_route_and_one_other(judge, tmp_path):

@@ -331,7 +331,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
 ):
     with scripted.running(right(scripted)) as server:
         to, out = route_to(server, price=(2.0, 10.0)), tmp_path / "e.jsonl"
-        with pytest.raises(ValueError, match="open bills for tokens: give max_spend_usd"):
+        with pytest.raises(ValueError, match="tokens of open are billed: give max_spend_usd"):
             run_evaluation(sums(3), [to], scorers.numeric, out, **quick())
         lines = []
 
@@ -342,7 +342,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
     ((sentence, sent),) = lines
     assert sent == 0
     # 100 answers of 2,048 tokens at USD 10 per million
-    assert "100 answers to obtain. They cost at most about USD 2.0" in sentence
+    assert "100 answers to obtain. What is left costs at most about USD 2.0" in sentence
     assert "stops at USD 3.00, of which USD 0 is spent" in sentence
 
 
