@@ -314,6 +314,7 @@ class Judge:
             MOST_OUTPUT_TOKENS,
             epoch,
             {"type": "json_schema", "json_schema": verdict_format},
+            needs_format=False,  # its words ask for the same
         )
 
     def _grade(self, verdict: str | None) -> Score:

@@ -281,10 +281,10 @@ _CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,80})[\]】]")
 def _answer_number(answer: str) -> Number | None:
     """The number marked as the answer, the first after its last `=`; else the text's last."""
     text, marked = extract(answer)
-    if marked and (found := numbers(text.rpartition("=")[2]) or numbers(text)):
-        return found[0]
-    found = numbers(answer)
-    return found[-1] if found else None
+    if marked and (read := numbers(text.rpartition("=")[2]) or numbers(text)):
+        return read[0]
+    read = numbers(answer)
+    return read[-1] if read else None
 
 
 def _comparable(a: Number, b: Number) -> Iterator[tuple[Fraction, Fraction]]:
@@ -368,14 +368,14 @@ def _stated(text: str, texts: Mapping[str, str], marked: bool) -> str | None:
     of_text = [each for each, its in texts.items() if its and normalised(its) == normalised(whole)]
     if len(of_text) == 1:
         return of_text[0]
-    found = _ALONE.fullmatch(whole) or _LABELLED.match(whole)
-    if found is None and marked and (stated := _STATED.match(whole)):
+    match = _ALONE.fullmatch(whole) or _LABELLED.match(whole)
+    if match is None and marked and (stated := _STATED.match(whole)):
         after = whole[stated.end() :].lstrip(" ")
         word = stated[1].upper() in _WORDS_OF_ONE_LETTER or stated[1].islower()
         # "the answer is A good idea" chooses nothing, "the answer is B because" does
         if not word or not after or not re.match(r"\w", after) or re.match("because|since", after):
-            found = stated
-    letter = found[1].upper() if found else None
+            match = stated
+    letter = match[1].upper() if match else None
     return letter if letter in texts else None
 
 

@@ -63,13 +63,13 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             with lock:
-                known.bodies.append(body)
-                known.headers.append({k.lower(): v for k, v in self.headers.items()})
+                seen.bodies.append(body)
+                seen.headers.append({k.lower(): v for k, v in self.headers.items()})
                 same = json.dumps(body, sort_keys=True)
-                known.calls[same] += 1
-                n = known.calls[same]
+                seen.calls[same] += 1
+                n = seen.calls[same]
                 at_once[0] += 1
-                known.most_at_once = max(known.most_at_once, at_once[0])
+                seen.most_at_once = max(seen.most_at_once, at_once[0])
             how = reply(body, n)
             time.sleep(how.delay_s)
             with lock:
@@ -155,11 +155,11 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
         request_queue_size = 64
 
     with Quiet(("127.0.0.1", 0), Handler) as server:
-        known = Server(f"http://127.0.0.1:{server.server_port}/v1")
+        seen = Server(f"http://127.0.0.1:{server.server_port}/v1")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield known
+            yield seen
         finally:
             server.shutdown()
             thread.join()

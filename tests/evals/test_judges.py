@@ -155,3 +155,20 @@ def test_a_judge_that_fails_leaves_the_answer_without_a_score(scripted, route_to
     assert (row["scored"], row["error"]) == (False, "no grade in the judge's words")
     assert row["scoring_usd"] == pytest.approx(6 * 1e-4)
     assert run.spent_usd == pytest.approx(row["scoring_usd"])
+
+
+def test_a_judge_whose_endpoint_knows_no_schema_is_asked_in_words(scripted, route_to, tmp_path):
+    def old(body, n):
+        if "response_format" in body:
+            return scripted.Reply(status=400, error="response_format json_schema is not supported")
+        return scripted.Reply(verdict(grade=5))
+
+    with (
+        scripted.running(lambda body, n: scripted.Reply("2")) as server,
+        scripted.running(old) as judging,
+    ):
+        items = [{**ITEM, "item_id": str(i), "prompt": f"{i} + 1?"} for i in range(3)]
+        judge = Judge(route_to(judging, "judge"))
+        run = run_evaluation(items, [route_to(server)], judge, tmp_path / "e.jsonl", concurrency=1)
+    assert run.table["score"].tolist() == [1.0] * 3
+    assert ["response_format" in body for body in judging.bodies] == [True, False, False, False]

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import math
 import os
@@ -259,8 +260,8 @@ def test_the_structure_asked_for_is_that_of_the_item(scripted, route_to, tmp_pat
     items = [{"item_id": "1", "prompt": "a number", "schema": schema}]
 
     def reply(body, n):
-        asked = body.get("response_format", {}).get("type")
-        return scripted.Reply({None: "one", "json_object": "{}"}.get(asked, '{"n": 1}'))
+        form = body.get("response_format", {}).get("type")
+        return scripted.Reply({None: "one", "json_object": "{}"}.get(form, '{"n": 1}'))
 
     with scripted.running(reply) as server:
         run = run_evaluation(
@@ -603,3 +604,15 @@ def test_the_sums_of_a_run_are_those_of_its_rows(scripted, route_to, sums, tmp_p
     assert row["not_scored_because"] == "http_400: too long; no number in the answer"
     assert row["usd_per_answer"] == pytest.approx((3 * 0.004 + 0.002) / 4)
     assert row["latency_s_p50"] == run.table["latency_s"].median()
+
+
+def test_it_runs_where_an_event_loop_runs_already(scripted, route_to, sums, tmp_path):
+    """As in a notebook."""
+
+    async def cell():
+        return run_evaluation(
+            sums(2), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
+        )
+
+    with scripted.running(right(scripted)) as server:
+        assert asyncio.run(cell()).table["score"].tolist() == [1.0, 1.0]
