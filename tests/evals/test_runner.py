@@ -1,3 +1,4 @@
+import asyncio
 import json
 import math
 import os
@@ -10,10 +11,11 @@ import pandas as pd
 import pytest
 
 from llmstudy.evals import runner, scorers
-from llmstudy.evals.importers import read_evaluation
 from llmstudy.evals.prompts import Prompt
+from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 from llmstudy.evals.table import pairs, refuse_scripted
+from llmstudy.study import load
 
 
 def question(body):
@@ -113,7 +115,9 @@ def test_failures_that_pass_are_retried_and_attempts_counted(
         ({"status": 500}, "http_500: made up"),
         ({"status": 400, "error": "context too long"}, "http_400: context too long"),
         ({"delay_s": 3}, "timeout: longer than 0.5 s"),
+        ({"stall_s": 3}, "timeout: longer than 0.5 s"),
         ({"cut": 2}, "cut: "),
+        ({"error_event": True}, "server_error: made up"),
     ],
 )
 def test_a_failed_answer_is_not_scored_and_never_wrong(
@@ -256,8 +260,8 @@ def test_the_structure_asked_for_is_that_of_the_item(scripted, route_to, tmp_pat
     items = [{"item_id": "1", "prompt": "a number", "schema": schema}]
 
     def reply(body, n):
-        asked = body.get("response_format", {}).get("type")
-        return scripted.Reply({None: "one", "json_object": "{}"}.get(asked, '{"n": 1}'))
+        form = body.get("response_format", {}).get("type")
+        return scripted.Reply({None: "one", "json_object": "{}"}.get(form, '{"n": 1}'))
 
     with scripted.running(reply) as server:
         run = run_evaluation(
@@ -328,7 +332,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
 ):
     with scripted.running(right(scripted)) as server:
         to, out = route_to(server, price=(2.0, 10.0)), tmp_path / "e.jsonl"
-        with pytest.raises(ValueError, match="open bills for tokens: give max_spend_usd"):
+        with pytest.raises(ValueError, match="tokens of open are billed: give max_spend_usd"):
             run_evaluation(sums(3), [to], scorers.numeric, out, **quick())
         lines = []
 
@@ -339,7 +343,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
     ((sentence, sent),) = lines
     assert sent == 0
     # 100 answers of 2,048 tokens at USD 10 per million
-    assert "100 answers to obtain. They cost at most about USD 2.0" in sentence
+    assert "100 answers to obtain. What is left costs at most about USD 2.0" in sentence
     assert "stops at USD 3.00, of which USD 0 is spent" in sentence
 
 
@@ -407,6 +411,7 @@ import json, sys
 from pathlib import Path
 from llmstudy.evals import scorers
 from llmstudy.evals.routes import route
+from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 
 url, out = sys.argv[1:]
@@ -539,10 +544,75 @@ def test_a_template_takes_the_place_of_the_last_message_and_its_braces_stay():
 def test_a_made_up_evaluation_cannot_be_the_evidence_of_a_study(
     scripted, route_to, sums, tmp_path, variant
 ):
-    from llmstudy.study import load
+    block = """novita-llama-3.1-70b: &llama70b
+          benchmark: zeroeval_gsm
+          model_proprietary: gpt-4o-2024-08-06
+          model_open: Meta-Llama-3.1-70B-Instruct
+"""
+    own = """novita-llama-3.1-70b: &llama70b
+          evaluation: e.jsonl
+          model_proprietary: api
+          model_open: open
+          as_of: 2026-11-20
+"""
+    for fingerprint in ("scripted", "fp_1"):
+        with scripted.running(right(scripted, fingerprint=fingerprint)) as server:
+            routes = [route_to(server, "api"), route_to(server)]
+            run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
+        (tmp_path / "e.replies.jsonl").unlink()
+        study = variant("default", (block, own))
+        if fingerprint == "scripted":
+            with pytest.raises(ValueError, match="that a test server made up: evaluate a real one"):
+                load(study)
+        else:
+            load(study)
+
+
+def test_a_disk_that_is_full_ends_the_run_with_its_error(
+    scripted, route_to, sums, tmp_path, monkeypatch
+):
+    def full(self, reply):
+        raise OSError(28, "No space left on device", "e.replies.jsonl")
 
     with scripted.running(right(scripted)) as server:
-        routes = [route_to(server, "api"), route_to(server)]
-        run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
-    assert set(read_evaluation(tmp_path / "e.jsonl")["source"]) == {"scripted"}
-    _ = variant, load
+        monkeypatch.setattr("llmstudy.evals.replies.Replies.add", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_evaluation(
+                sums(9), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
+            )
+        assert len(server.bodies) == 1
+
+
+def test_the_sums_of_a_run_are_those_of_its_rows(scripted, route_to, sums, tmp_path):
+    answer = right(scripted, served_model="m-2026")
+
+    def reply(body, n):
+        if "What is 1 +" in question(body):
+            return scripted.Reply(status=400, error="too long")
+        if "What is 2 +" in question(body):
+            return scripted.Reply("no idea", served_model="m-2026")
+        return answer(body, n)
+
+    with scripted.running(reply) as server:
+        to = route_to(server, price=(0.0, 1_000.0))
+        run = run_evaluation(
+            sums(5), [to], scorers.numeric, tmp_path / "e.jsonl", **quick(max_spend_usd=9)
+        )
+    (row,) = by_route(run.table).to_dict("records")
+    assert (row["route"], row["served_model"]) == ("open", "m-2026")
+    assert (row["answers"], row["scored"], row["score"]) == (5, 3, 1.0)
+    assert row["not_scored_because"] == "http_400: too long; no number in the answer"
+    assert row["usd_per_answer"] == pytest.approx((3 * 0.004 + 0.002) / 4)
+    assert row["latency_s_p50"] == run.table["latency_s"].median()
+
+
+def test_it_runs_where_an_event_loop_runs_already(scripted, route_to, sums, tmp_path):
+    """As in a notebook."""
+
+    async def cell():
+        return run_evaluation(
+            sums(2), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
+        )
+
+    with scripted.running(right(scripted)) as server:
+        assert asyncio.run(cell()).table["score"].tolist() == [1.0, 1.0]
