@@ -104,6 +104,7 @@ def run_(
         from llmstudy.evals.runner import run_evaluation
         from llmstudy.evals.scorers import scorer as scorer_of
 
+        scored_by: Any
         if judge is not None and scorer is None:
             scored_by = Judge(route_of(judge), rubric_of(rubric), against)
         elif scorer is not None and judge is None:
