@@ -258,7 +258,7 @@ def gate(
 
     sides = []
     for name, side in (("before", before), ("after", after)):
-        answers = read_evaluation(side)
+        answers = read_evaluation(side, scale=None if accepted_from is None else 1)
         routes = answers["route"].unique().tolist()
         if route is None and len(routes) > 1:
             raise ValueError(f"{name} has the routes {', '.join(routes)}: name the one to compare")

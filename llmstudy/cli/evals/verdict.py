@@ -68,6 +68,8 @@ def compare(
         from llmstudy.evals.importers import read_evaluation
         from llmstudy.evals.verdict import compare as judged
 
+        if accepted_from is not None and scale is None:
+            scale = 1  # accepted_from is in the unit of the scores
         evaluation = read_evaluation(list(files), scorer=scorer, scale=scale)
         verdicts = judged(
             evaluation, baseline, margin, candidate, protected, accepted_from, repair_usd, looks
