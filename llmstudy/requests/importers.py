@@ -47,6 +47,10 @@ _IN_MEMORY_BYTES = 1 << 26
 """Above so many bytes of log the work is done in a file, not in memory."""
 
 
+QUOTED_CELL = "(?s) is '.*', not "
+"""How a reason quotes the cell that it is about: `input_tokens is 'many', not a whole number`."""
+
+
 @dataclass(frozen=True)
 class Log:
     """An imported log: each row read is in exactly one of the two tables.

@@ -25,7 +25,14 @@ from llmstudy import cache, paths
 from llmstudy.requests import containers, formats
 from llmstudy.requests.containers import literal
 from llmstudy.requests.files import files_of
-from llmstudy.requests.importers import Imported, Log, column_of, imported, is_canonical
+from llmstudy.requests.importers import (
+    QUOTED_CELL,
+    Imported,
+    Log,
+    column_of,
+    imported,
+    is_canonical,
+)
 from llmstudy.requests.plausible import microseconds
 from llmstudy.requests.schema import COLUMNS, MOST_TOKENS, NAMES, UNKNOWN
 
@@ -152,8 +159,7 @@ def _build(
 
 def _write(log: Imported, folder: Path, served: Mapping[str, tuple[str, str]]) -> None:
     connection = log.connection
-    # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
-    reason = "regexp_replace(reason, ' is ''.*'', not ', ' is not ', 's') AS reason"
+    reason = f"regexp_replace(reason, {literal(QUOTED_CELL)}, ' is not ') AS reason"
     aside = f"SELECT file, row, {reason}, tokens, n_requests FROM aside"
     connection.sql(aside).write_parquet(str(folder / _ASIDE))
     cells = {name: name for name in NAMES if name != "request_id"}
