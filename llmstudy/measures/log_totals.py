@@ -107,7 +107,7 @@ def _month_usd(
     month: float,
 ) -> tuple[float, float]:
     """The bill of a month with all of what the log leaves open read from the cache, and none."""
-    from llmstudy import prices  # takes half a second, and most imports price nothing
+    from llmstudy import prices  # takes time to load, and most logs are read without a price
 
     names = ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens"]
     each = requests[names].astype(float).div(weight, axis=0).round()
