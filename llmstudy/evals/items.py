@@ -315,5 +315,6 @@ def human_scores(sheet: pd.DataFrame, items: ItemSet, route: str) -> pd.DataFram
     right, wrong = ((labels == label).sum(axis=1) for label in LABELS[:2])
     frame = items.frame().set_index("item_id").loc[sheet["item_id"]]
     names = ["item_hash", "workload", "slice", "cluster"]
-    scores = {"route": route, "scorer": "people", "score": (right / (right + wrong)).to_numpy()}
-    return conform(frame[names].assign(**scores).reset_index())
+    scores = (right / (right + wrong)).to_numpy()
+    rows = frame[names].assign(route=route, scorer="people", score=scores)
+    return conform(rows.reset_index())

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from llmstudy import paths
-from llmstudy.chapters.quality import golden_plan
+from llmstudy.chapters.quality import golden_plan, quality_verdicts
 from llmstudy.decide import labelling
+from llmstudy.decide.dates import move_dates
 from llmstudy.decide.labelling import minutes_per_item, plan_by_workload, usd_per_item
 from llmstudy.study import load
 
@@ -39,9 +40,10 @@ def test_a_price_of_an_item_that_the_study_states_stands(study):
     assert usd_per_item(own, "long-context-reasoning").value == 25
 
 
-def test_the_plan_labels_the_items_that_the_moves_of_the_memo_wait_for(plan, reference):
-    dates = pd.DataFrame(reference["04_quality"]["dates"]).set_index(["workload", "route"])
-    assert plan.set_index(["workload", "route"])["items"].to_dict() == dates["items"].to_dict()
+def test_the_plan_labels_the_items_that_the_moves_of_the_memo_wait_for(plan, default_case):
+    dates = pd.DataFrame(move_dates(default_case, quality_verdicts(default_case.study)))
+    key = ["workload", "route"]
+    assert plan.set_index(key)["items"].to_dict() == dates.set_index(key)["items"].to_dict()
 
 
 def test_labelling_costs_far_more_than_the_answers_and_both_add_up(plan):
