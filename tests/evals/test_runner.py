@@ -333,7 +333,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
 ):
     with scripted.running(right(scripted)) as server:
         to, out = route_to(server, price=(2.0, 10.0)), tmp_path / "e.jsonl"
-        with pytest.raises(ValueError, match="tokens of open are billed: give max_spend_usd"):
+        with pytest.raises(ValueError, match="tokens of open are billed: give --max-spend"):
             run_evaluation(sums(3), [to], scorers.numeric, out, **quick())
         lines = []
 
