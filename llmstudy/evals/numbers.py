@@ -32,6 +32,8 @@ _NUMBER = re.compile(
 _POWER = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SHORT = {"k": 3, "m": 6, "b": 9, "bn": 9}
 """After money alone, but for k: 5m may be metres."""
+_LONGEST = 300
+"""Characters of a number; Python refuses to read much longer ones."""
 _CODE = re.compile(r"\b(?:USD|EUR|GBP|CHF|JPY)\s*$")
 _WHOLE = re.compile(
     r"\d+|\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:[\u00a0\u202f'’]\d{3})+"
@@ -54,7 +56,7 @@ def numbers(text: str) -> list[Number]:
 
 
 def _number(match: re.Match[str]) -> Number:
-    value = _magnitude(match["digits"])
+    value = _magnitude(match["digits"]) if len(match[0]) <= _LONGEST else None
     if value is not None:
         if match["under"]:
             parts = match["under"].split("/")[1:]

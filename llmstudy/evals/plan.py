@@ -127,7 +127,7 @@ class Plan:
         billed = [route.name for route in self.all_routes if route.billed]
         if billed and self.options.max_spend_usd is None:
             raise ValueError(
-                f"tokens of {listed(billed)} are billed: give max_spend_usd, at which the run stops"
+                f"tokens of {listed(billed)} are billed: give --max-spend, USD at which it stops"
             )
 
     @property

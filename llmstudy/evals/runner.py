@@ -29,7 +29,7 @@ from llmstudy.evals.replies import Replies, opened
 from llmstudy.evals.routes import Route
 from llmstudy.evals.rows import rows_of
 from llmstudy.evals.scorers import Scorer
-from llmstudy.evals.table import conform, save
+from llmstudy.evals.table import REPLIES, conform, save
 from llmstudy.probe.refusals import advice
 from llmstudy.text import usd
 
@@ -88,10 +88,10 @@ def run_evaluation(
     items: mappings with item_id and messages (or prompt), and what the scorer reads: reference,
     choices, schema, pattern, context, citations; slice, cluster, workload and item_hash go to the
     rows. scorer: a function as in `scorers`, or a `Judge`. second_scorer: of the same answers, for
-    `score_2`. out: the table, .jsonl or .parquet; replies are in NAME.replies.jsonl beside it, from
-    which a further run takes what it has. run: name of the run in the rows; None: the prompt's
-    version and a hash of the settings. say: receives what the run will cost, before the first
-    request. options: as `Options`. An interrupt (Ctrl-C) ends the run with what it has.
+    `score_2`. out: the table, .jsonl or .parquet; replies are in NAME.replies beside it, from which
+    a further run takes what it has. run: name of the run in the rows; None: the prompt's version
+    and a hash of the settings. say: receives what the run will cost, before the first request.
+    options: as `Options`. An interrupt (Ctrl-C) ends the run with what it has.
 
     Raises: ValueError for items that cannot be sent or scored, routes that bill without
     max_spend_usd, and a route whose first request is refused. OSError if a reply cannot be written.
@@ -101,7 +101,7 @@ def run_evaluation(
         raise ValueError(f"{out}: name it .jsonl or .parquet, the two forms of an evaluation")
     plan = Plan(checked(items), list(routes), scorer, prompt, settings)
     plan.check(second_scorer)
-    with opened(out.with_suffix(".replies.jsonl")) as replies:
+    with opened(out.with_suffix(REPLIES)) as replies:
         if say is not None:
             say(plan.cost_sentence(replies))
         sending = _Sending(plan, replies)

@@ -342,7 +342,7 @@ _ALONE = re.compile(
 )
 """A letter by itself, in brackets or emphasis, with a stop."""
 _LABEL = re.compile(
-    r"(?:(?<=^)|(?<=[\s(\[*_`\"']))[\(\[\*_`\"']*([A-Z])(?:[\)\]][\*_`\"']*|[\*_`\"']*[.:](?=\s))",
+    r"(?:(?<=^)|(?<=[\s(\[*_`\"']))[\(\[\*_`\"']{0,4}([A-Z])(?:[\)\]][\*_`\"']*|[\*_`\"']*[.:](?=\s))",
     re.ASCII,
 )
 """A letter that labels what follows: "B. blue", "(B) blue"."""

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from llmstudy.evals import runner, scorers
+from llmstudy.evals.importers import read_evaluation
 from llmstudy.evals.prompts import Prompt
 from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
@@ -105,7 +106,7 @@ def test_failures_that_pass_are_retried_and_attempts_counted(
             sums(3), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
         )
     assert run.table["score"].tolist() == [1.0] * 3
-    replies = [json.loads(line) for line in (tmp_path / "e.replies.jsonl").open()]
+    replies = [json.loads(line) for line in (tmp_path / "e.replies").open()]
     assert [reply["attempts"] for reply in replies] == [3, 3, 3]
 
 
@@ -196,7 +197,7 @@ def test_a_server_that_refuses_a_key_or_has_no_model_ends_the_run_with_advice(
                 run_evaluation(sums(9), [to], scorers.numeric, tmp_path / "e.jsonl", **quick())
             assert len(server.bodies) == 1
         assert "4711" not in str(refused.value)
-        assert "4711" not in (tmp_path / "e.replies.jsonl").read_text()
+        assert "4711" not in (tmp_path / "e.replies").read_text()
 
 
 def test_a_route_that_fails_ends_the_run_with_what_it_has(scripted, route_to, sums, tmp_path):
@@ -298,7 +299,7 @@ def test_a_request_has_the_routes_fields_and_key_and_nothing_of_the_librarys_var
     assert "authorization" not in without
     assert "not-for-you" not in json.dumps(server.headers)
     assert (body["temperature"], body["max_tokens"], body["stream"]) == (0, 2048, True)
-    assert "key-1" not in (tmp_path / "e.replies.jsonl").read_text()
+    assert "key-1" not in (tmp_path / "e.replies").read_text()
 
 
 def test_repeats_are_calls_of_their_own_and_rows_of_their_own(scripted, route_to, sums, tmp_path):
@@ -332,7 +333,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
 ):
     with scripted.running(right(scripted)) as server:
         to, out = route_to(server, price=(2.0, 10.0)), tmp_path / "e.jsonl"
-        with pytest.raises(ValueError, match="tokens of open are billed: give max_spend_usd"):
+        with pytest.raises(ValueError, match="tokens of open are billed: give --max-spend"):
             run_evaluation(sums(3), [to], scorers.numeric, out, **quick())
         lines = []
 
@@ -437,7 +438,7 @@ def test_a_kill_loses_nothing_and_nothing_that_was_finished_is_paid_for_again(
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not out.exists()
-        file = tmp_path / "e.replies.jsonl"
+        file = tmp_path / "e.replies"
         finished = file.read_bytes().count(b"\n")
         assert 24 <= finished <= 32
         with file.open("ab") as stream:
@@ -486,7 +487,7 @@ def test_two_runs_cannot_write_one_file(scripted, route_to, sums, tmp_path):
     from llmstudy.evals.replies import opened
 
     with (
-        opened(tmp_path / "e.replies.jsonl"),
+        opened(tmp_path / "e.replies"),
         scripted.running(right(scripted)) as server,
         pytest.raises(ValueError, match="is being written by another run"),
     ):
@@ -559,7 +560,7 @@ def test_a_made_up_evaluation_cannot_be_the_evidence_of_a_study(
         with scripted.running(right(scripted, fingerprint=fingerprint)) as server:
             routes = [route_to(server, "api"), route_to(server)]
             run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
-        (tmp_path / "e.replies.jsonl").unlink()
+        (tmp_path / "e.replies").unlink()
         study = variant("default", (block, own))
         if fingerprint == "scripted":
             with pytest.raises(ValueError, match="that a test server made up: evaluate a real one"):
@@ -572,7 +573,7 @@ def test_a_disk_that_is_full_ends_the_run_with_its_error(
     scripted, route_to, sums, tmp_path, monkeypatch
 ):
     def full(self, reply):
-        raise OSError(28, "No space left on device", "e.replies.jsonl")
+        raise OSError(28, "No space left on device", "e.replies")
 
     with scripted.running(right(scripted)) as server:
         monkeypatch.setattr("llmstudy.evals.replies.Replies.add", full)
@@ -616,3 +617,16 @@ def test_it_runs_where_an_event_loop_runs_already(scripted, route_to, sums, tmp_
 
     with scripted.running(right(scripted)) as server:
         assert asyncio.run(cell()).table["score"].tolist() == [1.0, 1.0]
+
+
+def test_an_evaluation_is_read_from_its_folder_without_its_replies(
+    scripted, route_to, sums, tmp_path
+):
+    with scripted.running(right(scripted)) as server:
+        for name in ("a.jsonl", "b.parquet"):
+            run = run_evaluation(
+                sums(2), [route_to(server)], scorers.numeric, tmp_path / name[0] / name, **quick()
+            )
+            assert (tmp_path / name[0] / f"{name[0]}.replies").is_file()
+            read = read_evaluation(tmp_path / name[0])
+            assert read["score"].tolist() == run.table["score"].tolist() == [1.0, 1.0]

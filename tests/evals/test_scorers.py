@@ -1,5 +1,6 @@
 import json
 from decimal import Decimal
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -250,3 +251,17 @@ def test_any_text_is_scored_or_not_but_never_raises(answer, name):
     scored = score(scorers.scorer(name), answer, item)
     assert scored.value is None or 0 <= scored.value <= 1
     assert not scored.reason.startswith("the scorer failed")
+
+
+@pytest.mark.parametrize("part", ["1,", "1 000 ", "```a\n", "answer is ", "(A) ", "[", "9", " "])
+def test_a_long_text_is_scored_in_time_that_grows_with_its_length(part):
+    item = {"reference": "4", "schema": {}, "pattern": "zz", "citations": ["1"], "context": "a"}
+    began = process_time()
+    for name in scorers.NEEDS:
+        given = score(
+            scorers.scorer(name),
+            part * 30_000,
+            item | ({"reference": "B"} if name == "choice" else {}),
+        )
+        assert not given.reason.startswith("the scorer failed")
+    assert process_time() - began < 5  # some ten times what it takes; quadratic time is minutes
