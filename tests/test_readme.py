@@ -1,5 +1,6 @@
 """What the README shows can be typed as it stands."""
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -32,6 +33,14 @@ def merged(document, more):
 def test_what_a_study_is_said_to_hold_it_may_hold(example, tmp_path):
     document = YAML(typ="rt").load(paths.params("default.yaml").read_text(encoding="utf-8"))
     merged(document, YAML(typ="rt").load(example))
+    (tmp_path / "evals").mkdir()
+    routes = ("openai-gpt-4o", "openai-gpt-6-luna")
+    rows = [
+        {"item_id": i, "route": route, "score": int(i % 9 > 0), "slice": ("de", "contracts")[i % 2]}
+        for route in routes
+        for i in range(40)
+    ]
+    (tmp_path / "evals/extraction.jsonl").write_text("\n".join(map(json.dumps, rows)))
     file = tmp_path / "study.yaml"
     with file.open("w", encoding="utf-8") as out:
         YAML(typ="rt").dump(document, out)
