@@ -417,7 +417,7 @@ on two cores: {runs:,} simulated evaluations a figure, seed {seed}. A figure is 
 percent, of the 95 % intervals that cover the truth, or of the tests at 5 % that do not reject \
 what is true. Its standard error is {error:.2f} points at most. "Refused" is the share of the \
 evaluations that get no interval but an error that says why: nothing differed, so that nothing \
-says how far it might. Where more than nine in ten are, the row is left out of mean and least.
+says how far it might. Where 95 in 100 are, the row is left out of mean and least.
 
 The goal: exact tests and those that may be looked at any time at least 95, approximate \
 intervals 93.5 to 96.5 on average and 92 at least.
