@@ -16,7 +16,9 @@ from functools import cache, lru_cache
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process a core; before numpy is imported
 
 import numpy as np
+import pandas as pd
 
+from llmstudy.evals.counts import item_counts
 from llmstudy.figure import Interval
 from llmstudy.measures.quality import (
     PairedCounts,
@@ -165,6 +167,20 @@ def by_item(cell: Cell, runs: int, rng: np.random.Generator) -> Coverage:
     """Student's interval of differences of -1, 0 and 1."""
     d = differences(cell, runs, rng)
     return counted(cell.difference, d, lambda x: clustered_difference(x, cell.cluster))
+
+
+def by_counts(cell: Cell, runs: int, rng: np.random.Generator) -> Coverage:
+    """`evals.counts.item_counts`: Tango's interval of as many items as the clusters are worth."""
+    a, b = right(cell, runs, rng)
+    clusters = cell.cluster.astype(str)
+    pairs = pd.DataFrame({"baseline": 0.0, "candidate": 0.0, "cluster": clusters, "answers": 1})
+    hits = []
+    for left, other in zip(a, b, strict=True):
+        pairs["baseline"], pairs["candidate"] = left.astype(float), other.astype(float)
+        counts = item_counts(pairs).counts
+        interval = _tango(counts.n, counts.only_a, counts.only_b)
+        hits.append(covers(interval, cell.difference))
+    return Coverage(float(np.mean(hits)), 1.0)
 
 
 def by_grade(cell: Cell, runs: int, rng: np.random.Generator) -> Coverage:
@@ -351,7 +367,7 @@ IN_CLUSTERS = {
     name: method
     for name, method in APPROXIMATE.items()
     if method in (by_item, by_grade, bootstrap_mean, bootstrap, repeats)
-}
+} | {"`item_counts`": by_counts}
 TESTS: dict[str, Method] = {
     "`non_inferiority_p`": margin_test,
     "`signed_rank_p`": signed_rank,
@@ -434,11 +450,12 @@ from hopeless to sure.
 
 ## Items in clusters
 Correlated by {alike} within a cluster, clusters of unlike sizes; for `pass_hat_k` the items of \
-a cluster have one chance.
+a cluster have one chance. `item_counts`: `paired_difference` of the counts that \
+`evals.counts.item_counts` scales to what the clusters are worth, which verdicts rest on.
 
 {clustered}
 
-Fewer than {least} clusters are refused. What the intervals would be:
+Fewer than {least} clusters are refused, but by `item_counts`. What the intervals would be:
 
 {few}
 
