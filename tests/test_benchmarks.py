@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llmstudy import read_log
 from llmstudy.evidence.offers import FleetOffer
 from llmstudy.figure import Figure
 from llmstudy.measures import cost
@@ -354,3 +355,15 @@ def test_a_generated_log_is_canonical_and_sums_up_alike_by_hand(tmp_path):
     groups = {name: step(files) for name, step in bench.STEPS.items() if name != "scan"}
     assert len(set(groups.values())) == 1
     assert bench.scan(files) == 1
+
+
+def test_a_generated_litellm_log_is_one_of_two_kilobytes_a_row_and_is_read_whole(tmp_path):
+    bench = opened("requests/__main__.py", "requests_benchmark")
+    file, rows = tmp_path / "litellm.jsonl", 1_500
+    bench.generate_jsonl(file, rows)
+    assert 1_800 < file.stat().st_size / rows < 2_200
+    log = read_log(file)
+    assert log.format == "LiteLLM, StandardLoggingPayload"
+    assert log.quarantined.empty
+    assert log.accepted["output_tokens"].sum() == sum(i % 700 + 1 for i in range(rows))
+    assert (~log.accepted["ok"]).sum() == rows / 50

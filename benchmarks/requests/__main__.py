@@ -2,12 +2,14 @@
 
     .venv/bin/python benchmarks/requests [--rows 1e6 --rows 1e7 --rows 2e7] [--polars PYTHON]
     .venv/bin/python benchmarks/requests --study-rows 1e7
+    .venv/bin/python benchmarks/requests --jsonl-rows 5e5
 
 Requests of 50 tenants, 12 workloads and 8 models over 90 days are written to Parquet, then grouped
 by tenant, workload and day with exact p50, p95 and p99, every request re-priced. The floor is
 DuckDB's scan of the same columns in the same run. Each step is a process of its own, so that its
 peak is its own; processor time is the one to compare, since a shared machine stretches the clock.
-With --study-rows a study is made of such a log, and one whole `llmstudy run` of it is measured.
+With --study-rows a study is made of such a log, and one whole `llmstudy run` of it is measured;
+with --jsonl-rows `llmstudy requests import` of a LiteLLM log, 2 kB a row.
 """
 
 import argparse
@@ -24,7 +26,7 @@ from math import log
 from pathlib import Path
 from statistics import median
 
-AIM_RATIO, AIM_GIB = 3.0, 2.0
+AIM_RATIO, AIM_GIB, AIM_JSONL_ROWS_PER_S = 3.0, 2.0, 100_000
 
 BY = ["tenant", "workload", "day"]
 
@@ -198,6 +200,60 @@ def whole_run(rows: int) -> None:
             print(f"{step[0]}, {rows:,} rows: {took_s:.0f} s, {peak:.2f} GiB in one process")
 
 
+def generate_jsonl(file: Path, rows: int) -> None:
+    """Writes a log as LiteLLM does (StandardLoggingPayload), prompts and answers included."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET enable_progress_bar = false")
+        connection.execute(
+            f"""COPY (SELECT 'chatcmpl-' || i AS id, uuid()::VARCHAR AS litellm_call_id,
+            uuid()::VARCHAR AS trace_id, 'acompletion' AS call_type, NULL AS cache_hit,
+            true AS stream, CASE WHEN i % 50 = 0 THEN 'failure' ELSE 'success' END AS status,
+            'openai' AS custom_llm_provider, start AS startTime, start + latency AS endTime,
+            start + latency / 4 AS completionStartTime, latency AS response_time,
+            'gpt-4o-2024-08-06' AS model, 'gpt-4o' AS model_group, 'm-1' AS model_id,
+            {{user_api_key_alias: 'key-' || i % 40, user_api_key_team_id: 'team-' || i % 12,
+              requester_ip_address: '10.0.0.1', requester_metadata: {{tags: ['task:triage']}},
+              usage_object: {{prompt_tokens: tokens, completion_tokens: i % 700 + 1,
+                prompt_tokens_details: {{cached_tokens: tokens // 2}},
+                completion_tokens_details: {{reasoning_tokens: 0}}}}}} AS metadata,
+            tokens * 2.5e-6 + (i % 700 + 1) * 1e-5 AS response_cost,
+            {{input_cost: tokens * 2.5e-6, service_tier: NULL::VARCHAR}} AS cost_breakdown,
+            tokens AS prompt_tokens, i % 700 + 1 AS completion_tokens,
+            ['task:triage', 'User-Agent: curl'] AS request_tags,
+            [{{role: 'user', content: repeat('Where is my order? ', 35)}}] AS messages,
+            {{choices: [{{message: {{content: repeat('It is on its way. ', 12)}}}}]}} AS response
+            FROM (SELECT i, 1793610000 + i * 1.7 AS start, 0.4 + i % 37 / 9 AS latency,
+              (hash(i) % 4000)::INT + 50 AS tokens FROM range({rows}) each(i)))
+            TO '{file}' (FORMAT json)"""
+        )
+
+
+def jsonl_import(rows: int, repeats: int) -> None:
+    """Prints how many rows a second `llmstudy requests import` reads, the command as a whole."""
+    with tempfile.TemporaryDirectory(prefix="llmstudy-requests-") as folder:
+        file = Path(folder) / "litellm.jsonl"
+        generate_jsonl(file, rows)
+        command = [sys.executable, "-m", "llmstudy", "requests", "import", "litellm", str(file)]
+        command += ["--out", f"{folder}/requests.parquet", "--json"]
+        took_s, cpu_s = [], []
+        for _ in range(repeats):
+            began, cpu = time.perf_counter(), sum(os.times()[2:4])
+            subprocess.run(command, check=True, capture_output=True)
+            took_s.append(time.perf_counter() - began)
+            cpu_s.append(sum(os.times()[2:4]) - cpu)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        print(
+            f"{rows:,} rows of {file.stat().st_size / rows:,.0f} bytes: {median(took_s):.2f} s, "
+            f"{median(cpu_s):.2f} s of CPU, {peak:.2f} GiB"
+        )
+    print(
+        f"aim: {AIM_JSONL_ROWS_PER_S:,} rows a second on two cores; "
+        f"it reads {rows / median(took_s):,.0f}"
+    )
+
+
 def main() -> None:
     """Prints a table for each number of rows, and how the time grows with them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -206,6 +262,7 @@ def main() -> None:
     parser.add_argument("--polars", metavar="PYTHON", help="an interpreter that has polars")
     parser.add_argument("--pandas-rows", type=float, default=2e7, help="the most that pandas gets")
     parser.add_argument("--study-rows", type=float, help="of a log for a whole run")
+    parser.add_argument("--jsonl-rows", type=float, help="of a LiteLLM log to import")
     parser.add_argument("--json", help="a file for the figures")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--files", help=argparse.SUPPRESS)
@@ -214,6 +271,8 @@ def main() -> None:
         return measured(given.step, given.files)
     if given.study_rows:
         return whole_run(int(given.study_rows))
+    if given.jsonl_rows:
+        return jsonl_import(int(given.jsonl_rows), given.repeats)
     report = {}
     for rows in sorted(int(each) for each in given.rows or [2e7]):
         with tempfile.TemporaryDirectory(prefix="llmstudy-requests-") as folder:

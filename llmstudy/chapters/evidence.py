@@ -145,10 +145,11 @@ def _file(case: Case) -> Path:
     return case.traffic.file
 
 
-def _months(file: Path, where: str) -> set[str]:
-    with opened(file, where) as connection:
-        months = connection.execute("SELECT DISTINCT strftime(ts_start, '%Y-%m') FROM log")
-        return {month for (month,) in months.fetchall()}
+def _months(file: Path) -> set[tuple[str, str]]:
+    """Each workload of a log with each month that its requests touch."""
+    with opened(file) as connection:
+        month = "strftime(make_timestamp(us), '%Y-%m')"
+        return set(connection.execute(f"SELECT DISTINCT workload, {month} FROM log").fetchall())
 
 
 def reconciliation(case: Case) -> pd.DataFrame:
@@ -158,10 +159,11 @@ def reconciliation(case: Case) -> pd.DataFrame:
     Returns: the rows of `reconcile`; against names the workload of an invoice that has one.
     """
     file, billed, invoices = _file(case), _negotiated(case), case.study.invoices
+    logged = _months(file) if invoices else set()
     tables = []
     for workload in dict.fromkeys([None, *(invoice.workload for invoice in invoices)]):
         where = "true" if workload is None else f"workload = {literal(workload)}"
-        months = _months(file, where)
+        months = {month for name, month in logged if workload in (None, name)}
         amounts = {
             invoice.month: invoice.usd
             for invoice in invoices

@@ -217,7 +217,7 @@ def _paired(study: Study, name: str, route: str, at: Levels) -> dict[str, Any]:
     test = tests[""]
     current, candidate = quality.acceptance(counts)
     close = closeness(workload, evidence)
-    n_needed, plan = _plan(counts, test, at.following, is_own=evidence.is_own)
+    n_needed, plan = _plan(counts, test, margin, at.following, is_own=evidence.is_own)
     if test.verdict != "inferior" and (slice_ := _undecided_slice(evidence, tests)):
         name, items = slice_
         n_needed, plan = items, f"planned for the protected slice {name}, which is undecided"
@@ -311,7 +311,12 @@ def _grade(evidence: PairedEvidence) -> Grade:
 
 
 def _plan(
-    counts: quality.PairedCounts, test: quality.NonInferiority, alpha: float, *, is_own: bool
+    counts: quality.PairedCounts,
+    test: quality.NonInferiority,
+    margin: float,
+    alpha: float,
+    *,
+    is_own: bool,
 ) -> tuple[int, str]:
     """The number of own items that would decide, and the true difference that it is planned for.
 
@@ -319,7 +324,7 @@ def _plan(
     of the margin: any closer, the number of items explodes for a difference that own items may not
     show at all.
     """
-    margin, difference = test.margin_share, counts.difference
+    difference = counts.difference
     points = f"{100 * difference:+.1f} points"
     if is_own and test.n_needed is not None:
         return test.n_needed, f"planned for the {points} of the items at hand"

@@ -1,7 +1,12 @@
 """Evaluations: the same items answered by several routes and scored, as one table.
 
-`golden` builds the items from a log, with what `redaction` takes out of their texts; `items` are
-sets of them, as files and as sheets to label, and `labelling` the view of a sheet. `table` is the
-table of an evaluation and its pairs; `importers` read it from other tools' files; `audit` looks for
-faults of the scorer before any claim; `verdict` says what to do.
+- Items: `golden` builds them from a log (`messages`), with what `redaction` takes out of their
+  texts (`canaries` measure it); `items` are sets of them, as files and as sheets to label, and
+  `labelling` the view of a sheet.
+- Answers: `runner.run_evaluation` sends items to `routes`, as `prompts` and `plan` say, by `calls`,
+  keeps what came (`replies`) and makes `rows` of it. `scorers` score an answer, with `extract` and
+  `numbers` to read it; `judges` are models that do.
+- `table` is the table of an evaluation and its pairs; `importers` read it from other tools' files.
+- Claims: `audit` looks for faults of the scorer first; `evidence` and `counts` are of a candidate,
+  and `verdict` says what to do.
 """

@@ -5,6 +5,7 @@ are at a level that a sound evaluation rarely fails: all the tests of a check to
 alarm in one of a hundred (`FALSE_ALARM`), a score below guessing in one of a thousand.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import combinations
@@ -114,9 +115,9 @@ def _with_labels(evaluation: pd.DataFrame) -> pd.DataFrame:
 
 def _by(evaluation: pd.DataFrame) -> "pd.Series[Any]":
     """What answered: the route, and its run where it has several."""
-    runs = evaluation.groupby("route")["run"].transform("nunique")
-    named = evaluation["route"].astype(object)
-    return named.where(runs < 2, named + ", run " + evaluation["run"].astype(object).fillna("-"))
+    route = evaluation["route"].astype(object)
+    run = evaluation["run"].astype(object).fillna("without a name")
+    return route.where(run.groupby(route).transform("nunique") < 2, route + ", run " + run)
 
 
 def _first(answers: _Table) -> _Table:
@@ -475,18 +476,20 @@ def _moves(difference: "pd.Series[float]", answers: _Table, tests: int) -> bool:
 def mean_interval(difference: "pd.Series[float]") -> Interval:
     """Mean of the items' differences with its 95 % interval.
 
-    Tango's where they are of right and wrong answers, Student's t otherwise.
+    Tango's where they are of right and wrong answers, Student's t otherwise; without ends for
+    items too few, or too alike, to tell.
 
     >>> mean_interval(pd.Series([0.0] * 95 + [1.0] * 5)).low > 0
     True
     """
-    mean, n = float(difference.mean()), len(difference)
+    n = len(difference)
     if difference.isin([-1, 0, 1]).all():
         up, down = int((difference > 0).sum()), int((difference < 0).sum())
         return paired_difference(PairedCounts(0, down, up, n - up - down))
-    if len(set(difference)) < 2:
-        return Interval(mean, mean, mean)
-    return clustered_difference(difference.to_numpy())
+    try:
+        return clustered_difference(difference.to_numpy())
+    except ValueError:
+        return Interval(float(difference.mean()), math.nan, math.nan)
 
 
 def _pairs(answers: _Table, values: str) -> Iterator[tuple[str, str, _Table]]:

@@ -33,12 +33,17 @@ Messages = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Call:
-    """What is sent to a route. epoch: number of the repeat, which makes it another call."""
+    """What is sent to a route. epoch: number of the repeat, which makes it another call.
+
+    needs_format: whether the answer is worth nothing without the response_format; else it is left
+    out for an endpoint that refuses it.
+    """
 
     messages: Messages
     max_output_tokens: int
     epoch: int = 1
     response_format: Mapping[str, Any] | None = None
+    needs_format: bool = True
 
     def key(self, route: Route) -> str:
         """SHA-256 of all that the answer depends on: equal calls of a route have one key."""
@@ -119,7 +124,8 @@ class Client:
         # by the spelling under which the library replaces its own
         self._headers = {**withheld, **{name.title(): value for name, value in given.items()}}
         self.route, self._timeout_s, self._max_retries = route, timeout_s, max_retries
-        self._streams, self._counts_in_stream = True, "stream_options" not in endpoint.drop
+        self._streams, self._formats = True, True
+        self._counts_in_stream = "stream_options" not in endpoint.drop
         self._client = AsyncOpenAI(
             api_key="none",
             base_url=parts._replace(query="").geturl(),
@@ -186,7 +192,7 @@ class Client:
         body: dict[str, Any] = {}
         if endpoint.token_limit is not None:
             body[endpoint.token_limit] = call.max_output_tokens
-        if call.response_format is not None:
+        if call.response_format is not None and (self._formats or call.needs_format):
             body["response_format"] = dict(call.response_format)
         if self._streams and self._counts_in_stream:
             body["stream_options"] = {"include_usage": True}
@@ -207,8 +213,7 @@ class Client:
             ) from error
         except openai.APIStatusError as error:
             status, body = error.status_code, error.response.text
-            if status in (400, 422) and "stream_options" in body and self._counts_in_stream:
-                self._counts_in_stream = False  # an older server: without counts, then
+            if status in (400, 422) and self._does_without(call, body):
                 return await self._attempt(call)
             retry = (status in RETRIED_STATUS or status >= 500) and "insufficient_quota" not in body
             kind = "rate_limited" if status == 429 else f"http_{status}"
@@ -230,6 +235,17 @@ class Client:
         if answer.finish_reason is None and not answer.usage:
             raise _FailureError("cut", "it ended without a finish reason", billed=True)
         return answer
+
+    def _does_without(self, call: Call, refusal: str) -> bool:
+        """Leaves out a field that an older server refuses; False where none is left to leave."""
+        if "stream_options" in refusal and self._counts_in_stream:
+            self._counts_in_stream = False
+            return True
+        names_format = "response_format" in refusal or "json_schema" in refusal
+        if names_format and self._formats and call.response_format and not call.needs_format:
+            self._formats = False
+            return True
+        return False
 
     async def _read(self, call: Call, answer: "_Answer") -> None:
         messages: Any = list(call.messages)

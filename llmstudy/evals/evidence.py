@@ -12,9 +12,6 @@ from llmstudy.evals.table import accepted, pairs
 MENDED_BY_LABELS = {"scorer_disagreement", "self_preference"}
 """Findings on a judge that its labels correct."""
 
-INFORMS = {"noise_floor"}
-"""Findings that are no fault of the scoring."""
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -41,6 +38,7 @@ def paired_evidence(
     workload: str | None = None,
     slices: Iterable[str] = (),
     accepted_from: float | None = None,
+    apart_from: Iterable[str] = (),
 ) -> Evidence:
     """The counts of a pair of routes in an evaluation, with what the audit has against them.
 
@@ -49,6 +47,7 @@ def paired_evidence(
 
     evaluation: as `table.conform`. workload: whose items alone count, where the rows name one.
     slices: those that are also counted by themselves. accepted_from: as `table.accepted`.
+    apart_from: kinds of findings (`audit`) that are no flaw here.
     Raises: ValueError as `table.pairs` and `table.accepted` do, and for a workload or a slice
     without items.
 
@@ -79,7 +78,7 @@ def paired_evidence(
         items,
         counted.pop(""),
         counted,
-        tuple(_flaws(own, labelled)),
+        tuple(_flaws(own, labelled, set(apart_from))),
         int((~own["scored"]).sum()),
         (_served(own, baseline), _served(own, candidate)),
     )
@@ -115,9 +114,10 @@ def _of_items(items: pd.DataFrame, labelled: pd.DataFrame | None) -> ItemCounts:
     return judged_counts(labelled, items)
 
 
-def _flaws(own: pd.DataFrame, labelled: pd.DataFrame | None) -> list[str]:
+def _flaws(own: pd.DataFrame, labelled: pd.DataFrame | None, without: set[str]) -> list[str]:
     findings = audit(own).findings
-    without = INFORMS | (MENDED_BY_LABELS if labelled is not None else set())
+    if labelled is not None:
+        without |= MENDED_BY_LABELS
     sentences = list(map(str, findings.loc[~findings["kind"].isin(without), "sentence"]))
     judges = own["judge"].dropna().unique()
     if len(judges) and labelled is None:

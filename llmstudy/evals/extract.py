@@ -9,7 +9,7 @@ _MARKER = re.compile(
     r"\\boxed\s*\{(?P<box>(?:[^{}]|\{[^{}]*\})*)\}"
     r"|(?:^|\n)\s*\#{4}[ \t]*(?P<hash>[^\n]+)"
     r"|\b(?:(?:final|correct|right|best|my)\s+)*(?:answer|label|result|choice|option)\b"
-    r"[*_`\"']*\s*(?:\bis\b|[:=])[*_`\"' \t:]*(?=(?P<line>\n?[^\n]+))",
+    r"[*_`\"']*\s*(?:\bis\b|[:=])(?!\s*not\b)[*_`\"' \t:]*(?=(?P<line>\n?[^\n]{1,5000}))",
     re.I,
 )
 """What marks an answer within a text. Sources: MATH (boxed), GSM8K (####), prompts in use."""

@@ -9,11 +9,13 @@ What it is shown is quoted as JSON, so that an answer cannot pass as an instruct
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from llmstudy.evals.calls import Call
 from llmstudy.evals.extract import json_value
-from llmstudy.evals.prompts import Prompt, text_of
+from llmstudy.evals.items import prompt_of
+from llmstudy.evals.prompts import Prompt, item_messages
 from llmstudy.evals.routes import Route
 from llmstudy.evals.scorers import Score
 
@@ -66,6 +68,24 @@ SUPPORTED = Rubric(
     claim="hallucination",
 )
 RUBRICS = {rubric.name: rubric for rubric in (CORRECT, HELPFUL, SUPPORTED)}
+
+
+def rubric_of(name: str) -> Rubric:
+    """A rubric by its name, or the text of a file, named after it.
+
+    Raises: ValueError for a name that is neither a rubric nor a file.
+
+    >>> rubric_of("supported").claim
+    'hallucination'
+    """
+    if name in RUBRICS:
+        return RUBRICS[name]
+    if not (file := Path(name)).is_file():
+        raise ValueError(
+            f"no rubric {name!r}: choose one of {', '.join(RUBRICS)}, or name a file with what the "
+            "judge is to look for"
+        )
+    return Rubric(file.stem, file.read_text(encoding="utf-8").strip())
 
 
 @dataclass(frozen=True)
@@ -233,8 +253,9 @@ class Judge:
     ) -> dict[str, Score]:
         """The scores by route. verdicts: the texts that answer `calls`, in their order.
 
-        One answer: its grade from 0, the lowest, to 1. A pair: 1 to the better, 0 to the other,
-        0.5 to both where they are equal or the judge changes with the order.
+        One answer: its grade from 0, the lowest, to 1. A pair: 0 to the worse and 1 to the other, 1
+        to both where they are equal or the judge changes with the order; the mean difference is the
+        share of items won less that of items lost.
         """
         if self.against is None:
             judged = [name for name, text in answers.items() if text.strip()]
@@ -248,13 +269,11 @@ class Judge:
             return dict.fromkeys(
                 answers, Score(None, True, None, "no verdict in the judge's words")
             )
-        gains = (_GAIN[first], -_GAIN[second])
-        reason = "" if gains[0] == gains[1] else "the judge changes with the order"
-        value = 0.5 + (gains[0] / 2 if gains[0] == gains[1] else 0.0)
-        texts = {name: answers[name] for name in answers}
+        gain = _GAIN[first] if _GAIN[first] == -_GAIN[second] else 0
+        reason = "" if _GAIN[first] == -_GAIN[second] else "the judge changes with the order"
         return {
-            self.against: Score(value, True, texts[self.against], reason),
-            other: Score(1 - value, True, texts[other], reason),
+            self.against: Score(float(gain >= 0), True, answers[self.against], reason),
+            other: Score(float(gain <= 0), True, answers[other], reason),
         }
 
     def _pair(self, answers: Mapping[str, str]) -> list[str]:
@@ -262,7 +281,7 @@ class Judge:
         return [text for _, text in sorted(answers.items(), key=lambda one: one[0] != self.against)]
 
     def _call(self, item: Mapping[str, Any], answers: Sequence[str], epoch: int) -> Call:
-        shown: dict[str, Any] = {"task": text_of(item)}
+        shown: dict[str, Any] = {"task": prompt_of({"messages": item_messages(item)})}
         shown |= {name: item[name] for name in ("reference", "context") if item.get(name)}
         if len(answers) == 1:
             shown["answer"] = answers[0]
@@ -295,6 +314,7 @@ class Judge:
             MOST_OUTPUT_TOKENS,
             epoch,
             {"type": "json_schema", "json_schema": verdict_format},
+            needs_format=False,  # its words ask for the same
         )
 
     def _grade(self, verdict: str | None) -> Score:

@@ -1,7 +1,7 @@
 """The numbers of a text, read as they are written.
 
 Decimals, thousands in the usual groupings, signs, fractions, powers of ten, percent and words such
-as million. A number that can be read in two ways, such as 1,5 or 10.1.2024, has no value.
+as million. What is no number, or two, such as 1,5 or 10.1.2024 or 12:30, has no value.
 """
 
 import re
@@ -19,15 +19,22 @@ class Number(NamedTuple):
 
 _NUMBER = re.compile(
     r"(?P<sign>(?:(?<=^)|(?<=[\s$€£¥(\[{=:*~≈]))[-−–+]\s?[$€£¥]?)?"
-    r"(?:(?<=\s)|(?<=^)|(?<![\w.,]))"
+    r"(?:(?<=\s)|(?<=^)|(?<![\w.,/])(?<![a-z][-–]))"
     r"(?:(?P<whole>\d+)[ \u00a0](?=\d+/\d))?"
-    r"(?P<digits>\d(?:[\d.,\u00a0\u202f'’]*\d)?(?: \d{3}\b)*|\.\d+)"
+    r"(?P<digits>\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?"
+    r"|\d(?:[\d.,\u00a0\u202f'’]*\d)?(?: \d{3}\b)*|\.\d+)"
     r"(?:[eE](?P<e>[-+]?\d+)|\s*(?:×|x|\\times|\\cdot|\*)\s*10\^\{?(?P<ten>[-−+]?\d+)\}?)?"
-    r"(?:/(?P<under>\d+(?![\d/])))?"
-    r"(?:\s*(?P<percent>\\?%|per ?cent\b)|\s+(?P<word>thousand|million|billion|trillion)\b)?",
+    r"(?P<under>(?:/\d+)+)?"
+    r"(?:(?P<short>k|m|bn?)\b|\s*(?P<percent>\\?%|per ?cent\b)"
+    r"|\s+(?P<word>thousand|million|billion|trillion)\b)?",
     re.I,
 )
 _POWER = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SHORT = {"k": 3, "m": 6, "b": 9, "bn": 9}
+"""After money alone, but for k: 5m may be metres."""
+_LONGEST = 300
+"""Characters of a number; Python refuses to read much longer ones."""
+_CODE = re.compile(r"\b(?:USD|EUR|GBP|CHF|JPY)\s*$")
 _WHOLE = re.compile(
     r"\d+|\d{1,3}(?:,\d{3})+|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:[\u00a0\u202f'’]\d{3})+"
 )
@@ -49,19 +56,23 @@ def numbers(text: str) -> list[Number]:
 
 
 def _number(match: re.Match[str]) -> Number:
-    value = _magnitude(match["digits"])
+    value = _magnitude(match["digits"]) if len(match[0]) <= _LONGEST else None
     if value is not None:
         if match["under"]:
-            under = int(match["under"])
-            value = value / under if under else None
+            parts = match["under"].split("/")[1:]
+            # more than one is a date
+            value = value / int(parts[0]) if len(parts) == 1 and int(parts[0]) else None
         power = match["e"] or match["ten"]
         if value is not None and power:
             exponent = int(power.replace("−", "-"))
             value = value * Fraction(10) ** exponent if abs(exponent) <= 308 else None
     if value is not None:
-        value = (value + int(match["whole"] or 0)) * 10 ** _POWER.get(
-            (match["word"] or "").casefold(), 0
-        )
+        power_of_word = _POWER.get((match["word"] or "").casefold(), 0)
+        short, start = (match["short"] or "").casefold(), match.start("digits")
+        before = match.string[max(start - 5, 0) : start]
+        if short == "k" or before.rstrip()[-1:] in ("$", "€", "£", "¥") or _CODE.search(before):
+            power_of_word = _SHORT.get(short, power_of_word)
+        value = (value + int(match["whole"] or 0)) * 10**power_of_word
         if (match["sign"] or "").strip()[:1] in ("-", "−", "–"):
             value = -value
     return Number(match[0].strip(), value, bool(match["percent"]))

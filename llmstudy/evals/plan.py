@@ -1,7 +1,6 @@
 """What an evaluation sends: the calls of each item, their order, and what they can cost."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,12 +10,12 @@ import pandas as pd
 
 from llmstudy.evals.calls import Call
 from llmstudy.evals.judges import MOST_OUTPUT_TOKENS, Judge
-from llmstudy.evals.prompts import Prompt, messages_of
+from llmstudy.evals.prompts import Prompt, item_messages
 from llmstudy.evals.replies import Replies
 from llmstudy.evals.routes import Route
 from llmstudy.evals.scorers import Scorer, check_items
 from llmstudy.evals.table import refuse
-from llmstudy.text import usd
+from llmstudy.text import listed, usd
 
 Item = Mapping[str, Any]
 Output = Literal["text", "json_object", "json_schema"]
@@ -33,9 +32,10 @@ _JUDGE_BYTES = 1_500
 class Options:
     """How answers are obtained. Raises: ValueError for a number out of range.
 
-    epochs: repeats of each item. output: the structure asked for; json_schema is that of the item's
-    `schema`. max_retries: of one call; timeout_s: of one attempt. max_errors: failed calls of a
-    route that end the run, once more than half have failed.
+    epochs: repeats of each item. concurrency: items in flight; beyond some 16 the times are
+    those of a busy client, since `openai` takes 0.3 ms of CPU a chunk. output: the structure asked
+    for; json_schema is that of the item's `schema`. max_retries: of one call; timeout_s: of one
+    attempt. max_errors: failed calls of a route that end the run, once more than half have failed.
     """
 
     epochs: int = 1
@@ -58,17 +58,6 @@ class Options:
             raise ValueError(f"output {self.output!r}: write text, json_object or json_schema")
 
 
-def item_hash(item: Item) -> str:
-    """SHA-256 of an item's messages and reference, for an item without a hash of its own.
-
-    >>> item_hash({"item_id": 1, "prompt": "2 + 2?", "reference": 4})[:8]
-    '53d6bd9f'
-    """
-    content = [messages_of(item), item.get("reference")]
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def checked(items: Sequence[Item]) -> list[Item]:
     """The items, each with an id of its own. Raises: ValueError that names the first fault."""
     if not items:
@@ -79,7 +68,7 @@ def checked(items: Sequence[Item]) -> list[Item]:
     ids = pd.Series([item["item_id"] for item in items])
     refuse(ids[ids.duplicated()], "with an id that another one has: name each apart")
     for item in items:
-        messages_of(item)
+        item_messages(item)
     return items
 
 
@@ -138,7 +127,7 @@ class Plan:
         billed = [route.name for route in self.all_routes if route.billed]
         if billed and self.options.max_spend_usd is None:
             raise ValueError(
-                f"{', '.join(billed)} bills for tokens: give max_spend_usd, at which the run stops"
+                f"tokens of {listed(billed)} are billed: give --max-spend, USD at which it stops"
             )
 
     @property
@@ -157,27 +146,42 @@ class Plan:
         messages = self.prompt.messages(task.item)
         return Call(messages, self.options.max_output_tokens, task.epoch, response_format)
 
-    def judge_bytes(self, call: Call) -> list[int]:
-        """Bytes of the judge's prompts for a task, with answers as long as allowed."""
-        if self.judge is None:
+    def answers(self, replies: Replies, call: Call) -> dict[str, str]:
+        """The texts on disk that answer a call, by route, in the order of the routes."""
+        given = {route.name: replies.get(call.key(route)) for route in self.routes}
+        return {name: r.text for name, r in given.items() if r is not None and r.text is not None}
+
+    def lacking(self, replies: Replies, call: Call) -> list[Route]:
+        """The routes whose answer to a call is not on disk."""
+        return [route for route in self.routes if replies.get(call.key(route)) is None]
+
+    def judge_bytes(self, replies: Replies, task: Task, call: Call) -> list[int]:
+        """Bytes of the prompts that the judge still has to be sent for a task.
+
+        Answers that are not there yet are taken to be as long as allowed.
+        """
+        judge = self.judge
+        if judge is None:
             return []
-        pair = self.judge.against is not None
-        answers = (2 if pair else 1) * call.max_output_tokens * BYTES_PER_TOKEN
-        return [call.n_bytes + answers + _JUDGE_BYTES] * (2 if pair else len(self.routes))
+        if self.lacking(replies, call):
+            pair = judge.against is not None
+            answers = (2 if pair else 1) * call.max_output_tokens * BYTES_PER_TOKEN
+            return [call.n_bytes + answers + _JUDGE_BYTES] * (2 if pair else len(self.routes))
+        verdicts = judge.calls(task.item, self.answers(replies, call), task.epoch)
+        return [v.n_bytes for v in verdicts if replies.get(v.key(judge.route)) is None]
 
     def cost_sentence(self, replies: Replies) -> str:
         """What is to be sent, and the most that it costs, by an assumed length of prompts."""
         lacking = 0
         tokens: dict[str, list[tuple[int, int]]] = {route.name: [] for route in self.all_routes}
-        judged = self.judge.route.name if self.judge else ""
         for task in self.tasks:
             call = self.call(task)
-            routes = [route for route in self.routes if replies.get(call.key(route)) is None]
-            lacking += len(routes)
-            for route in routes:
+            for route in self.lacking(replies, call):
+                lacking += 1
                 tokens[route.name].append((call.n_bytes, call.max_output_tokens))
-            for n_bytes in self.judge_bytes(call) if routes else []:
-                tokens[judged].append((n_bytes, MOST_OUTPUT_TOKENS))
+            for n_bytes in self.judge_bytes(replies, task, call):
+                assert self.judge is not None
+                tokens[self.judge.route.name].append((n_bytes, MOST_OUTPUT_TOKENS))
         most_usd = sum(_total_usd(route, tokens[route.name]) for route in self.all_routes)
         answers = len(self.tasks) * len(self.routes)
         stored = f" ({answers - lacking:,} are on disk)" if lacking < answers else ""
@@ -188,11 +192,11 @@ class Plan:
         )
         if not any(route.billed for route in self.all_routes):
             return sentence + "No token is billed."
-        with_judge = ", the judge included," if judged else ""
+        judged = ", the judge included," if self.judge else ""
         cap, spent = usd(self.options.max_spend_usd or 0.0), usd(replies.spent_usd)
         return (
-            f"{sentence}They cost at most about {usd(most_usd)}{with_judge} if each has "
-            f"{self.options.max_output_tokens:,} tokens. The run stops at {cap}, of which "
+            f"{sentence}What is left costs at most about {usd(most_usd)}{judged} if each answer "
+            f"has {self.options.max_output_tokens:,} tokens. The run stops at {cap}, of which "
             f"{spent} is spent."
         )
 

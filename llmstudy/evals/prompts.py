@@ -54,7 +54,7 @@ class Prompt:
         Raises: ValueError for an item without `messages` or `prompt`, without a field of the
         template, and for messages that are none.
         """
-        messages = messages_of(item)
+        messages = item_messages(item)
         if self.template != "{input}":
             last = messages[-1]
             if last.get("role") != "user" or not isinstance(last.get("content"), str):
@@ -82,10 +82,10 @@ class Prompt:
         return _FIELD.sub(value, self.template)
 
 
-def messages_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+def item_messages(item: Mapping[str, Any]) -> list[dict[str, Any]]:
     """An item's messages, or its `prompt` as the only one. Raises: ValueError if it has neither.
 
-    >>> messages_of({"item_id": 1, "prompt": "2 + 2?"})
+    >>> item_messages({"item_id": 1, "prompt": "2 + 2?"})
     [{'role': 'user', 'content': '2 + 2?'}]
     """
     given = item.get("messages")
@@ -102,18 +102,6 @@ def messages_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
             "`prompt`, a text"
         )
     return [dict(message) for message in given]
-
-
-def text_of(item: Mapping[str, Any]) -> str:
-    """The text of an item's messages, for a judge to read.
-
-    >>> text_of({"item_id": 1, "prompt": "2 + 2?"})
-    '2 + 2?'
-    """
-    messages = messages_of(item)
-    if len(messages) == 1:
-        return str(messages[0]["content"])
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def _lines(value: Any) -> str:

@@ -92,11 +92,11 @@ def route_of(text: str) -> Route:
     {'seed': 1}
     """
     try:
-        name, *words = shlex.split(text)
+        name, *words = shlex.split(text) or [""]
     except ValueError as error:
-        raise ValueError(f"route {text!r}: {error or 'it is empty'}") from error
+        raise ValueError(f"route {text!r}: {error}") from error
     pairs = dict(word.partition("=")[::2] for word in words)
-    if "=" in name or not {"url", "model"} <= pairs.keys() <= set(_WORDS):
+    if not name or "=" in name or not {"url", "model"} <= pairs.keys() <= set(_WORDS):
         raise ValueError(
             f"route {text!r}: write 'NAME url=https://HOST/v1 model=MODEL', and where needed "
             "key_env=VARIABLE, provider=NAME, price=IN,OUT (USD per million tokens), "

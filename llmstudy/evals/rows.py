@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from llmstudy.evals import scorers
-from llmstudy.evals.calls import Call, Reply
+from llmstudy.evals.calls import Reply
+from llmstudy.evals.items import item_hash
 from llmstudy.evals.judges import Judge
-from llmstudy.evals.plan import Plan, Task, item_hash
+from llmstudy.evals.plan import Plan, Task
+from llmstudy.evals.prompts import item_messages
 from llmstudy.evals.replies import Replies
 from llmstudy.evals.scorers import Score, Scorer, name_of
 from llmstudy.evals.table import SCRIPTED
@@ -24,18 +28,12 @@ def rows_of(
         of_route = {route.name: replies.last(call.key(route)) for route in plan.routes}
         if not any(of_route.values()):
             continue
-        answers = answers_of(plan, replies, call)
+        answers = plan.answers(replies, call)
         scores, judged = _scored(plan, replies, task, answers)
         for name, reply in of_route.items():
             row = _row(task.item, reply, scores.get(name), judged, second_scorer)
             about = {"route": name, "epoch": task.epoch, "run": run}
             yield row | about | {"scorer": name_of(plan.scorer)}
-
-
-def answers_of(plan: Plan, replies: Replies, call: Call) -> dict[str, str]:
-    """The texts that answer a call, by route, in the order of the routes."""
-    given = {route.name: replies.get(call.key(route)) for route in plan.routes}
-    return {name: r.text for name, r in given.items() if r is not None and r.text is not None}
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "item_id": item["item_id"],
-        "item_hash": item.get("item_hash") or item_hash(item),
+        "item_hash": item.get("item_hash") or _hash(item),
         **{name: item.get(name) for name in ("cluster", "slice", "workload")},
         "chance": scorers.chance(item),
         "score": None,
@@ -108,3 +106,40 @@ def _row(
     if second_scorer is not None:
         row["score_2"] = scorers.score(second_scorer, reply.text, item).value
     return row
+
+
+def _hash(item: Mapping[str, Any]) -> str:
+    return item_hash({**item, "messages": item_messages(item)})
+
+
+def by_route(table: pd.DataFrame) -> pd.DataFrame:
+    """What a run obtained of each route.
+
+    table: as `table.conform`. Returns a row for each route, in order: route, served_model, answers
+    (asked for), scored, score (the mean of those scored), not_scored_because (the reasons, the most
+    frequent first), usd_per_answer, ttft_s_p50, latency_s_p50; null is what no row records.
+
+    >>> from llmstudy.evals.table import conform
+    >>> rows = conform(pd.DataFrame({"item_id": [1, 2], "route": "open", "score": [1, None]}))
+    >>> by_route(rows)[["route", "answers", "scored", "score"]].to_dict("records")
+    [{'route': 'open', 'answers': 2, 'scored': 1, 'score': 1.0}]
+    """
+    rows = [
+        {
+            "route": route,
+            "served_model": _joined(of_route["served_model"]),
+            "answers": len(of_route),
+            "scored": int(of_route["scored"].sum()),
+            "score": of_route["score"].mean(),
+            "not_scored_because": _joined(of_route["error"]),
+            "usd_per_answer": of_route["cost_usd"].mean(),
+            "ttft_s_p50": of_route["ttft_s"].median(),
+            "latency_s_p50": of_route["latency_s"].median(),
+        }
+        for route, of_route in table.groupby("route", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _joined(texts: "pd.Series[str]") -> str | None:
+    return "; ".join(map(str, texts.dropna().value_counts().index[:3])) or None

@@ -27,9 +27,9 @@ from llmstudy.evals.plan import Item, Options, Plan, Task, checked
 from llmstudy.evals.prompts import Prompt
 from llmstudy.evals.replies import Replies, opened
 from llmstudy.evals.routes import Route
-from llmstudy.evals.rows import answers_of, rows_of
+from llmstudy.evals.rows import rows_of
 from llmstudy.evals.scorers import Scorer
-from llmstudy.evals.table import conform, save
+from llmstudy.evals.table import REPLIES, conform, save
 from llmstudy.probe.refusals import advice
 from llmstudy.text import usd
 
@@ -87,11 +87,11 @@ def run_evaluation(
 
     items: mappings with item_id and messages (or prompt), and what the scorer reads: reference,
     choices, schema, pattern, context, citations; slice, cluster, workload and item_hash go to the
-    rows. scorer: a function as in `scorers`, or a `Judge`. second_scorer: of the same answers, for `score_2`. out: the table, .jsonl or .parquet; replies
-    are in NAME.replies.jsonl beside it, from which a further run takes what it has. run: name of the run in the
-    rows. [default: the prompt's version and the settings' hash]. say: receives what the run will
-    cost, before the first request. options: as `Options`. An interrupt (Ctrl-C) ends the run with
-    what it has.
+    rows. scorer: a function as in `scorers`, or a `Judge`. second_scorer: of the same answers, for
+    `score_2`. out: the table, .jsonl or .parquet; replies are in NAME.replies beside it, from which
+    a further run takes what it has. run: name of the run in the rows; None: the prompt's version
+    and a hash of the settings. say: receives what the run will cost, before the first request.
+    options: as `Options`. An interrupt (Ctrl-C) ends the run with what it has.
 
     Raises: ValueError for items that cannot be sent or scored, routes that bill without
     max_spend_usd, and a route whose first request is refused. OSError if a reply cannot be written.
@@ -101,7 +101,7 @@ def run_evaluation(
         raise ValueError(f"{out}: name it .jsonl or .parquet, the two forms of an evaluation")
     plan = Plan(checked(items), list(routes), scorer, prompt, settings)
     plan.check(second_scorer)
-    with opened(out.with_suffix(".replies.jsonl")) as replies:
+    with opened(out.with_suffix(REPLIES)) as replies:
         if say is not None:
             say(plan.cost_sentence(replies))
         sending = _Sending(plan, replies)
@@ -188,7 +188,7 @@ class _Sending:
                 await self._obtain(route, call, first)
                 self._finished += 1
             if judge := self._plan.judge:
-                answers = answers_of(self._plan, self._replies, call)
+                answers = self._plan.answers(self._replies, call)
                 for verdict in judge.calls(task.item, answers, task.epoch):
                     await self._obtain(judge.route, verdict, first)
         finally:
@@ -266,17 +266,12 @@ class _Sending:
 
     def _most_usd(self, task: Task, call: Call) -> float:
         """The most that a task can still cost: each answer as long as allowed."""
-        plan = self._plan
-        lacking = [route for route in plan.routes if self._replies.get(call.key(route)) is None]
+        lacking = self._plan.lacking(self._replies, call)
         most_usd = sum(self._call_usd(route, call) for route in lacking)
-        if plan.judge is None:
-            return most_usd
-        judge, n_bytes = plan.judge.route, plan.judge_bytes(call)
-        if not lacking:
-            answers = answers_of(plan, self._replies, call)
-            verdicts = plan.judge.calls(task.item, answers, task.epoch)
-            n_bytes = [v.n_bytes for v in verdicts if self._replies.get(v.key(judge)) is None]
-        return most_usd + sum(self._usd(judge, n, MOST_OUTPUT_TOKENS) for n in n_bytes)
+        if judge := self._plan.judge:
+            n_bytes = self._plan.judge_bytes(self._replies, task, call)
+            most_usd += sum(self._usd(judge.route, n, MOST_OUTPUT_TOKENS) for n in n_bytes)
+        return most_usd
 
     def _call_usd(self, route: Route, call: Call) -> float:
         return self._usd(route, call.n_bytes, call.max_output_tokens)

@@ -281,10 +281,10 @@ _CITED = re.compile(r"[\[【]([^\[\]【】\n]{1,80})[\]】]")
 def _answer_number(answer: str) -> Number | None:
     """The number marked as the answer, the first after its last `=`; else the text's last."""
     text, marked = extract(answer)
-    if marked and (found := numbers(text.rpartition("=")[2]) or numbers(text)):
-        return found[0]
-    found = numbers(answer)
-    return found[-1] if found else None
+    if marked and (read := numbers(text.rpartition("=")[2]) or numbers(text)):
+        return read[0]
+    read = numbers(answer)
+    return read[-1] if read else None
 
 
 def _comparable(a: Number, b: Number) -> Iterator[tuple[Fraction, Fraction]]:
@@ -341,7 +341,10 @@ _ALONE = re.compile(
     r"(?:option|choice|answer)?\s*[\(\[\*_`\"']*([A-Z])[\)\]\*_`\"']*[.:]?", re.I | re.ASCII
 )
 """A letter by itself, in brackets or emphasis, with a stop."""
-_LABELLED = re.compile(r"[\(\[\*_`\"']*([A-Z])(?:[\)\]][\*_`\"']*|[\*_`\"']*[.:]\s)", re.ASCII)
+_LABEL = re.compile(
+    r"(?:(?<=^)|(?<=[\s(\[*_`\"']))[\(\[\*_`\"']{0,4}([A-Z])(?:[\)\]][\*_`\"']*|[\*_`\"']*[.:](?=\s))",
+    re.ASCII,
+)
 """A letter that labels what follows: "B. blue", "(B) blue"."""
 _STATED = re.compile(
     r"[\(\[\*_`\"'$\{]*(?:(?:option|choice|text)\s*)?[\(\[\*_`\"'$\{]*([A-Z])"
@@ -354,28 +357,39 @@ _WORDS_OF_ONE_LETTER = ("A", "I")
 def _letter(answer: str, texts: Mapping[str, str]) -> str | None:
     """The letter that an answer chooses, None where it chooses none of these."""
     text, marked = extract(answer)
-    if (letter := _stated(text, texts, marked)) is not None:
-        return letter
+    if marked:
+        return _stated(text, texts)
+    labels = {label.upper() for label in _LABEL.findall(answer)}.intersection(texts)
     lines = [line.strip() for line in answer.splitlines() if line.strip()]
-    for line in (lines[-1:] + lines[:1]) if not marked else []:
-        if (letter := _stated(line, texts, False)) is not None:
+    for line in (text, *lines[-1:], *lines[:1]):
+        match = _ALONE.fullmatch(line)
+        if match is None and len(labels) == 1:  # several: the answer goes through the choices
+            match = _LABEL.match(line)
+        letter = match[1].upper() if match else _of_text(line, texts)
+        if letter in texts:
             return letter
     return None
 
 
-def _stated(text: str, texts: Mapping[str, str], marked: bool) -> str | None:
-    whole = text.strip()
-    of_text = [each for each, its in texts.items() if its and normalised(its) == normalised(whole)]
-    if len(of_text) == 1:
-        return of_text[0]
-    found = _ALONE.fullmatch(whole) or _LABELLED.match(whole)
-    if found is None and marked and (stated := _STATED.match(whole)):
-        after = whole[stated.end() :].lstrip(" ")
+def _of_text(text: str, texts: Mapping[str, str]) -> str | None:
+    """The letter of the choice that a text is."""
+    given = normalised(text)
+    letters = [letter for letter, its in texts.items() if its and normalised(its) == given]
+    return letters[0] if len(letters) == 1 else None
+
+
+def _stated(text: str, texts: Mapping[str, str]) -> str | None:
+    """The letter of a text that is marked as the answer."""
+    if letter := _of_text(text, texts):
+        return letter
+    match = _ALONE.fullmatch(text) or _LABEL.match(text)
+    if match is None and (stated := _STATED.match(text)):
+        after = text[stated.end() :].lstrip(" ")
         word = stated[1].upper() in _WORDS_OF_ONE_LETTER or stated[1].islower()
         # "the answer is A good idea" chooses nothing, "the answer is B because" does
-        if not word or not after or not re.match(r"\w", after) or re.match("because|since", after):
-            found = stated
-    letter = found[1].upper() if found else None
+        if not word or not re.match(r"(?!because|since)\w", after):
+            match = stated
+    letter = match[1].upper() if match else ""
     return letter if letter in texts else None
 
 

@@ -48,6 +48,9 @@ NAMES = [column.name for column in COLUMNS]
 REQUIRED = [column.name for column in COLUMNS if column.required]
 
 
+REPLIES = ".replies"
+"""Suffix of the replies that a run obtained, beside the evaluation that it made of them."""
+
 SCRIPTED = "scripted"
 """The source of answers that a test server made up."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -215,6 +216,68 @@ def _verdict(
         evidence.flaws,
         evidence.not_scored,
     )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether a change of a prompt or a model keeps the margin; if not, `sentence` says why."""
+
+    passes: bool
+    sentence: str
+    parts: tuple[Part, ...]
+    flaws: tuple[str, ...]
+
+
+def gate(
+    before: pd.DataFrame | str | Path,
+    after: pd.DataFrame | str | Path,
+    margin_share: float,
+    route: str | None = None,
+    protected: Sequence[str] = (),
+    accepted_from: float | None = None,
+    alpha: float = ALPHA,
+) -> Gate:
+    """Whether the answers after a change are less than the margin worse than those before.
+
+    It passes only where that is shown, over all items and in each protected slice, and the scoring
+    has no fault: too few items do not pass.
+
+    before, after: evaluations of the same items, tables or files of any format. route: the one to
+    take where they have several.
+    Raises: ValueError as `compare`, or for several routes of which none is named.
+
+    >>> before = pd.DataFrame({"item_id": range(300), "route": "app"})
+    >>> before = before.assign(score=[1] * 290 + [0] * 10)
+    >>> after = before.assign(score=[1] * 200 + [0] * 100)
+    >>> gate(before, after, margin_share=0.05).sentence
+    '-30.0 [-34.5, -25.8] points on 300 items are worse than the margin of 5 points'
+    >>> gate(before, before, margin_share=0.05).passes
+    True
+    """
+    from llmstudy.evals.importers import read_evaluation
+
+    sides = []
+    for name, side in (("before", before), ("after", after)):
+        answers = read_evaluation(side, scale=None if accepted_from is None else 1)
+        routes = answers["route"].unique().tolist()
+        if route is None and len(routes) > 1:
+            raise ValueError(f"{name} has the routes {', '.join(routes)}: name the one to compare")
+        own = answers if route is None else answers[answers["route"] == route]
+        if own.empty:
+            raise ValueError(f"{name} has no route {route}: it has {', '.join(routes)}")
+        sides.append(own.assign(route=name, run=None, workload=None))
+    quality.check_alpha(alpha)
+    evidence = paired_evidence(
+        pd.concat(sides, ignore_index=True),
+        "before",
+        "after",
+        slices=protected,
+        accepted_from=accepted_from,
+        apart_from=("duplicate_scores",),  # a change may change no answer
+    )
+    parts = _parts(evidence, protected, margin_share, alpha, alpha)
+    action, _, because = _action(parts, evidence.flaws, None)
+    return Gate(action == "SWITCH", because, parts, evidence.flaws)
 
 
 def _action(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats is slow to load
 
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.requests.plausible import grain, microseconds, stretches
@@ -55,7 +55,7 @@ def monthly_growth(
     alike += (design.shape[1] + 3 * alike) / (2 * len(day))
     alike = min(max(alike, 0.0), 0.9)
     error *= np.sqrt((1 + alike) / (1 - alike))
-    half = student_t.ppf((1 + level) / 2, freedom) * error
+    half = stdtrit(freedom, (1 + level) / 2) * error
     low, estimate, high = np.expm1(
         np.array([slope - half, slope, slope + half]) * HOURS_PER_MONTH / 24
     )
@@ -135,6 +135,6 @@ def weekly_peak(times: "pd.Series[Any]", level: float = 0.95) -> Interval | None
     by_week = counts[: len(counts) // hours * hours].reshape(-1, hours)[weeks]
     peaks = by_week.max(axis=1) / by_week.mean(axis=1)
     n = len(peaks)
-    half = student_t.ppf((1 + level) / 2, n - 1) * peaks.std(ddof=1) / np.sqrt(n)
+    half = stdtrit(n - 1, (1 + level) / 2) * peaks.std(ddof=1) / np.sqrt(n)
     mean = float(peaks.mean())
     return Interval(mean, max(1.0, mean - half), mean + half)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from llmstudy import prices
 from llmstudy.measures.summary import span
 from llmstudy.requests.schema import weights
 from llmstudy.units import HOURS_PER_MONTH
@@ -108,6 +107,8 @@ def _month_usd(
     month: float,
 ) -> tuple[float, float]:
     """The bill of a month with all of what the log leaves open read from the cache, and none."""
+    from llmstudy import prices  # takes time to load, and most logs are read without a price
+
     names = ["input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens"]
     each = requests[names].astype(float).div(weight, axis=0).round()
     each["cache_write_tokens"] = each["cache_write_tokens"].fillna(0)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, wilcoxon
+from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from llmstudy.figure import FloatArray
@@ -170,7 +170,7 @@ def _graded(a: FloatArray, b: FloatArray, margin: float, alpha: float) -> dict[s
         "n": n,
         "n_needed": n_needed,
         "pass_mark": half - margin,
-        "wilcoxon_p": float(wilcoxon(differences + margin, alternative="greater").pvalue),
+        "wilcoxon_p": quality.signed_rank_p(differences, margin),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student_t
+from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats is slow to load
 
 from llmstudy.figure import Interval
 from llmstudy.measures.growth import FEWEST_DAYS, monthly_growth, weekly_peak
@@ -240,7 +240,7 @@ def _mean_interval(
     if n_blocks < 2:
         return Interval(mean, np.nan, np.nan)
     error = np.sqrt(n_blocks / (n_blocks - 1) * (residuals**2).sum()) / weight.sum()
-    half = student_t.ppf(0.975, n_blocks - 1) * error
+    half = stdtrit(n_blocks - 1, 0.975) * error
     return Interval(mean, mean - half, mean + half)
 
 

@@ -30,7 +30,7 @@ from llmstudy.text import excerpt
 
 BATCH_ROWS = 100_000
 BATCH_CHARACTERS = 1 << 26  # of JSON text handed over at a time
-LONGEST_LINE = 1 << 24  # bytes of a line of JSON that DuckDB reads; its buffers grow with it
+LONGEST_LINE = 1 << 24  # bytes of a line of JSON that DuckDB reads
 LONGEST_FIELD = 1 << 24  # characters in a CSV field that carries a prompt; Python's limit is 2^17
 SAMPLE_RECORDS = 200
 """Records of a file that its format is judged by."""
@@ -259,7 +259,8 @@ def whole(container: Container, columns: Sequence[str], inner: str | None) -> st
         f"read_csv({path}, columns = {{'line': 'VARCHAR'}}, delim = '\x1c\x1d\x1e\x1f',"
         f" nullstr = '\x1f\x1e\x1d\x1c', quote = '', escape = '', header = false,"
         f" auto_detect = false, strict_mode = false, max_line_size = {LONGEST_LINE},"
-        f" compression = '{_packing(container.path)}')"
+        # to fill the larger buffers that it would take takes longer
+        f" buffer_size = {2 * LONGEST_LINE}, compression = '{_packing(container.path)}')"
     )
     # to trim every line takes longer than to parse it
     signs = "' \t\r\x1e'"

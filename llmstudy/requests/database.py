@@ -28,6 +28,8 @@ def database(in_file: bool = False) -> Iterator[Connection]:
             connection.execute(f"SET temp_directory = {literal(folder)}")
             connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
             connection.execute("SET enable_progress_bar = false")
+            # what is written and read once is not worth the time to make it small
+            connection.execute("SET disabled_compression_methods = 'fsst,dict_fsst,alprd,zstd'")
             # or a time that names no zone would be taken in the zone of this machine
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             yield connection

@@ -80,9 +80,13 @@ def _fitting(files: Sequence[Container], declared: LogMapping) -> LogFormat:
             return inner
     if missing:
         names_ = excerpt(", ".join(names_of(first)), 500)
+        if not names_:
+            raise QuestionError(
+                "no record of a log is in it: name another file, or export it again"
+            )
         raise QuestionError(
             f"{listed(missing)} required; map a column to each or give a constant, such as "
-            f"`columns: {{{missing[0]}: ...}}`; the log has {names_ or 'no fields'}"
+            f"`columns: {{{missing[0]}: ...}}`; the log has {names_}"
         )
     return generic
 

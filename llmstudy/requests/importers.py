@@ -47,6 +47,10 @@ _IN_MEMORY_BYTES = 1 << 26
 """Above so many bytes of log the work is done in a file, not in memory."""
 
 
+QUOTED_CELL = "(?s) is '.*', not "
+"""How a reason quotes the cell that it is about: `input_tokens is 'many', not a whole number`."""
+
+
 @dataclass(frozen=True)
 class Log:
     """An imported log: each row read is in exactly one of the two tables.
@@ -203,7 +207,7 @@ def imported(
     size = sum(file.path.stat().st_size for file in files if file.frame is None)
     with database(in_file=size >= _IN_MEMORY_BYTES) as connection:
         try:
-            if format in (None, "auto") and _is_canonical(files, declared, connection):
+            if format in (None, "auto") and is_canonical(files, declared):
                 chosen = formats.bundled()[formats.GENERIC]
                 fields = _canonical(files, given, connection)
                 raw, rows = "to_json(rows)::VARCHAR", "rows ON rows.n = marks.n"
@@ -290,8 +294,9 @@ def _check_names(mapping: LogMapping) -> None:
 # --- a table that is canonical already ------------------------------------------------------------
 
 
-def _is_canonical(files: Sequence[Container], declared: LogMapping, connection: Connection) -> bool:
+def is_canonical(files: Sequence[Container], declared: LogMapping | None = None) -> bool:
     """Whether files have the columns of `schema`, typed, and a study adds at most names to them."""
+    declared = declared or LogMapping()
     texts = {column.name for column in COLUMNS if column.dtype == "string"}
     added = declared.model_dump(exclude_defaults=True, exclude={"constants"})
     if added or not texts >= set(declared.constants):
@@ -300,8 +305,9 @@ def _is_canonical(files: Sequence[Container], declared: LogMapping, connection: 
     for file in files:
         if file.kind != "parquet" or not set(REQUIRED) <= set(file.fields) <= set(NAMES):
             return False
-        query = f"DESCRIBE FROM read_parquet({literal(str(file.path))})"
-        types = {(name, kind) for name, kind, *_ in connection.execute(query).fetchall()}
+        with duckdb.connect() as connection:
+            query = f"DESCRIBE FROM read_parquet({literal(str(file.path))})"
+            types = {(name, kind) for name, kind, *_ in connection.execute(query).fetchall()}
         kinds_ = {(n, k.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")) for n, k in types}
         if not kinds_ <= kinds:
             return False

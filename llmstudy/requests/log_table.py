@@ -25,7 +25,14 @@ from llmstudy import cache, paths
 from llmstudy.requests import containers, formats
 from llmstudy.requests.containers import literal
 from llmstudy.requests.files import files_of
-from llmstudy.requests.importers import Imported, Log, column_of, imported
+from llmstudy.requests.importers import (
+    QUOTED_CELL,
+    Imported,
+    Log,
+    column_of,
+    imported,
+    is_canonical,
+)
 from llmstudy.requests.plausible import microseconds
 from llmstudy.requests.schema import COLUMNS, MOST_TOKENS, NAMES, UNKNOWN
 
@@ -103,20 +110,19 @@ def requests_of(
 ) -> list[Path]:
     """The requests of a log as Parquet files, as `summary_by` and `reconcile` take them.
 
-    source, format, declared: as `read_log`. Files that `Imported.write` wrote are taken as they
-    are. Raises: ValueError as `read_log`, or if no row of the log is a request.
+    source, format, declared: as `read_log`. A file that `Imported.write` wrote is taken as it is;
+    of several, the requests that two have count once.
+    Raises: ValueError as `read_log`, or if no row of the log is a request.
     """
     files = files_of(source)
-    if format in (None, "auto") and not declared and all(map(_is_table, files)):
-        return files
+    if format in (None, "auto") and not declared and len(files) == 1:
+        table = containers.opened(files[0])
+        if set(table.fields) == set(NAMES) and is_canonical([table]):
+            return files
     log = log_table(source, format, **declared)
     if log.accepted.empty or log.file is None:
         raise ValueError(f"none of its {log.rows_read:,} rows is a request: see the quarantine")
     return [log.file]
-
-
-def _is_table(path: Path) -> bool:
-    return path.suffix == ".parquet" and set(containers.opened(path, None).fields) == set(NAMES)
 
 
 def _digest(text: str) -> str:
@@ -153,8 +159,7 @@ def _build(
 
 def _write(log: Imported, folder: Path, served: Mapping[str, tuple[str, str]]) -> None:
     connection = log.connection
-    # a reason quotes the cell that it is about: "input_tokens is 'many', not a whole number"
-    reason = "regexp_replace(reason, ' is ''.*'', not ', ' is not ', 's') AS reason"
+    reason = f"regexp_replace(reason, {literal(QUOTED_CELL)}, ' is not ') AS reason"
     aside = f"SELECT file, row, {reason}, tokens, n_requests FROM aside"
     connection.sql(aside).write_parquet(str(folder / _ASIDE))
     cells = {name: name for name in NAMES if name != "request_id"}

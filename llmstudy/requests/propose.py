@@ -107,13 +107,19 @@ def is_usable(workloads: pd.DataFrame) -> bool:
     """
     names = workloads["workload"]
     return len(names) <= MOST_CLASSES and all(
-        name == name.strip() and 0 < len(name.strip(".")) <= 80 and name.lower() not in _NO_NAMES
+        name == name.strip()
+        and 0 < len(name.strip(".")) <= 80
+        and name.lower() not in _NO_NAMES
+        and not name.lower().startswith(_OF_THE_CLIENT)
         for name in names
     )
 
 
 _NO_NAMES = (UNKNOWN, "all")
 """What stands for no workload, and what tables of a study call all of them together."""
+
+_OF_THE_CLIENT = "user-agent:"
+"""How a tag begins that LiteLLM adds to the caller's own: it names the library that called."""
 
 
 def proposed(

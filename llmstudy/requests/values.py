@@ -219,7 +219,7 @@ class Clock:
             )
             return f"CASE WHEN abs({number} * {SECONDS[self.unit]:g}) < 1e11 THEN {since} END"
         # 1e8 s is in 1973 and 1e11 s in 5138; ms, us and ns follow, three digits apart
-        since = f"to_timestamp({text}::DOUBLE / 1000 ** floor((log10({text}::DOUBLE) - 8) / 3))"
+        since = f"to_timestamp({number} / 1000 ** floor((log10({number}) - 8) / 3))"
         written = f"TRY_CAST({text} AS TIMESTAMPTZ)"
         if self.zone != "UTC":
             plain = rf"regexp_full_match({text}, '[0-9-]+([T ][0-9:.]+)?')"
@@ -232,7 +232,7 @@ class Clock:
                 f" WHEN {form} IS NOT NULL THEN timezone({literal(self.zone)}, {form}::TIMESTAMP)"
             )
         return (
-            f"CASE WHEN {exact} // {10**17} = 6 THEN {_ticks(exact)}"
+            f"CASE WHEN {number} >= 6e17 AND {number} < 7e17 THEN {_ticks(exact)}"
             f" WHEN {number} BETWEEN 1e8 AND 9.9e19 THEN {since}"
             f"{formed} WHEN isfinite({written}) THEN {written} END"
         )

@@ -75,7 +75,14 @@ def _with_counts(evidence: PairedEvidence, name: str, route: str, study: Study) 
 
     file, workload = evidence.evaluation, study.workloads[name]
     assert file is not None
-    evaluation = read_evaluation(file)
+    graded = workload.quality.accepted_from is not None
+    try:
+        # accepted_from is in the unit of the scores, so that they stay as they are
+        evaluation = read_evaluation(file, scale=1 if graded else None)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(error).rstrip('.')}; what a file leaves open, `llmstudy eval import` settles"
+        ) from None
     refuse_scripted(evaluation)
     read = paired_evidence(
         evaluation,

@@ -62,6 +62,14 @@ def test_import_writes_the_requests_and_what_was_set_aside(log, tmp_path):
     assert {file.name for file in out.parent.iterdir()} == {out.name, aside.name}
 
 
+def test_rows_of_one_fault_are_one_reason_that_quotes_none_of_them(tmp_path):
+    path = tmp_path / "log.csv"
+    rows = [f"{TIME.format(1 + i % 9)},{cell},98" for i, cell in enumerate(["Ada's", "B", *"1234"])]
+    path.write_text("\n".join(["created_at,prompt_tokens,completion_tokens", *rows]))
+    result = requests("import", "auto", path, "--out", tmp_path / "r.parquet", "--json")
+    assert json.loads(result.stdout)["quarantined"] == {"input_tokens is not a whole number": 2}
+
+
 def test_a_declaration_answers_a_question(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text(f"created_at,prompt_tokens,completion_tokens\n{TIME.format(1)},1.000,98\n")
@@ -86,6 +94,7 @@ def test_a_person_reads_what_was_read_and_what_was_not(log, tmp_path):
     [
         ("auto", "a,b\n1,2\n", "ts_start, input_tokens and output_tokens required"),
         ("nonsense", "a,b\n1,2\n", "format 'nonsense' is unknown; use auto, csv"),
+        ("auto", "", "no record of a log is in it: name another file"),
     ],
 )
 def test_a_log_that_cannot_be_read_is_one_sentence(tmp_path, format, text, message):

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-MARGIN = 0.05
+MARGIN = 0.1
 
 RIGHT = {"both": ("today", "open"), "only_today": ("today",), "only_open": ("open",), "neither": ()}
 
@@ -61,13 +61,13 @@ class Case:
 
 
 CASES = {
-    "better": Case(both=60, only_today=4, only_open=20, neither=16),
-    "non-inferior": Case(both=172, only_today=4, only_open=4, neither=20),
-    "worse": Case(both=55, only_today=25, only_open=5, neither=15),
-    "too few items": Case(both=20, only_today=2, only_open=2, neither=1),
-    "broken scorer": Case(both=80, only_today=5, only_open=5, neither=10, broken=3),
+    "better": Case(both=30, only_today=2, only_open=12, neither=6),
+    "non-inferior": Case(both=50, only_today=1, only_open=1, neither=8),
+    "worse": Case(both=25, only_today=25, only_open=5, neither=5),
+    "too few items": Case(both=12, only_today=1, only_open=1, neither=1),
+    "broken scorer": Case(both=48, only_today=3, only_open=3, neither=6, broken=3),
     "judge prefers itself": Case(
-        both=40, only_today=15, only_open=5, neither=15, self_preference=True
+        both=30, only_today=18, only_open=2, neither=10, self_preference=True
     ),
 }
 

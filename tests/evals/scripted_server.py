@@ -18,7 +18,11 @@ from typing import Any
 
 @dataclass
 class Reply:
-    """How a request is answered. cut: the stream ends after so many words."""
+    """How a request is answered.
+
+    delay_s: before all of it; stall_s: after its first word. cut: the stream ends after so many
+    words; error_event: it ends in an error.
+    """
 
     text: str = ""
     status: int = 200
@@ -28,6 +32,8 @@ class Reply:
     reasoning_tokens: int = 0
     cached_tokens: int = 0
     delay_s: float = 0.0
+    stall_s: float = 0.0
+    error_event: bool = False
     usage: bool = True
     stream: bool = True
     cut: int | None = None
@@ -57,13 +63,13 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             with lock:
-                known.bodies.append(body)
-                known.headers.append({k.lower(): v for k, v in self.headers.items()})
+                seen.bodies.append(body)
+                seen.headers.append({k.lower(): v for k, v in self.headers.items()})
                 same = json.dumps(body, sort_keys=True)
-                known.calls[same] += 1
-                n = known.calls[same]
+                seen.calls[same] += 1
+                n = seen.calls[same]
                 at_once[0] += 1
-                known.most_at_once = max(known.most_at_once, at_once[0])
+                seen.most_at_once = max(seen.most_at_once, at_once[0])
             how = reply(body, n)
             time.sleep(how.delay_s)
             with lock:
@@ -112,6 +118,11 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
                     self.close_connection = True
                     return
                 self.event({**envelope, "choices": [{"index": 0, "delta": delta}]})
+                time.sleep(how.stall_s if i == 1 else 0)
+            if how.error_event:
+                self.event({"error": {"message": how.error, "code": 500}})
+                self.chunk(b"")
+                return
             end = {"index": 0, "delta": {}, "finish_reason": how.finish_reason}
             self.event({**envelope, "choices": [end]})
             if how.usage and (body.get("stream_options") or {}).get("include_usage"):
@@ -144,11 +155,11 @@ def running(reply: Callable[[dict[str, Any], int], Reply]):
         request_queue_size = 64
 
     with Quiet(("127.0.0.1", 0), Handler) as server:
-        known = Server(f"http://127.0.0.1:{server.server_port}/v1")
+        seen = Server(f"http://127.0.0.1:{server.server_port}/v1")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield known
+            yield seen
         finally:
             server.shutdown()
             thread.join()

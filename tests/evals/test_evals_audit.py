@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from scipy.stats import poisson_binom
 
 from llmstudy.evals.audit import agreement_chance, audit, family, mean_interval, noise
@@ -350,3 +352,38 @@ def test_a_run_with_no_extracted_answer_is_caught(shared):
     result = audit(table)
     assert result.findings["kind"].tolist() == ["extraction_failure"]
     assert result.findings["figure"].tolist() == [1.0]
+
+
+def column(*values):
+    return st.none() | st.sampled_from(values)
+
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "item_id": st.sampled_from("abc"),
+            "route": st.sampled_from(["gpt-4o", "open"]),
+            "score": column(0, 1, 0.3),
+            "score_2": column(0, 1, 0.7),
+            "run": column("r1", "r2"),
+            "item_hash": column("h1", "h2"),
+            "slice": column("s1", "s2"),
+            "cluster": column("c1", "c2"),
+            "served_model": column("gpt-4o", "llama"),
+            "chance": column(0, 0.25, 1),
+            "extracted": column(True, False),
+            "judge": column("gpt-5", "claude"),
+        }
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(rows=ROWS)
+@settings(max_examples=40, deadline=None, phases=[Phase.generate])
+def test_any_evaluation_is_audited_and_each_finding_is_a_sentence(rows):
+    result = audit(conform(pd.DataFrame(rows)))
+    for sentence in result.findings["sentence"]:
+        assert sentence.endswith(".")
+        assert "nan" not in sentence

@@ -11,6 +11,7 @@ from llmstudy.evals.judges import (
     Judge,
     Rubric,
     calibration,
+    rubric_of,
 )
 from llmstudy.evals.routes import route
 from llmstudy.evals.runner import run_evaluation
@@ -69,26 +70,25 @@ def test_a_grade_is_scaled_and_a_judge_without_one_gives_no_score(judge):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "value"),
+    ("first", "second", "today", "open"),
     [
-        ("first", "second", 1.0),  # today's answer is better in both orders
-        ("second", "first", 0.0),
-        ("equal", "equal", 0.5),
-        ("first", "first", 0.5),  # a preference for a place is none for an answer
-        ("first", "equal", 0.5),
+        ("first", "second", 1.0, 0.0),  # today's answer is better in both orders
+        ("second", "first", 0.0, 1.0),
+        ("equal", "equal", 1.0, 1.0),
+        ("first", "first", 1.0, 1.0),  # a preference for a place is none for an answer
+        ("first", "equal", 1.0, 1.0),
     ],
 )
-def test_a_pair_is_judged_in_both_orders(judge, first, second, value):
+def test_a_pair_is_judged_in_both_orders(judge, first, second, today, open):
     pair = judge(against="today")
     answers = {"open": "3", "today": "2"}
     calls = pair.calls(ITEM, answers, 1)
     shown = [json.loads(call.messages[-1]["content"]) for call in calls]
     assert [(s["first"], s["second"]) for s in shown] == [("2", "3"), ("3", "2")]
     scores = pair.scores(answers, [verdict(better=first), verdict(better=second)])
-    assert (scores["today"].value, scores["open"].value) == (value, 1 - value)
-    assert ("changes with the order" in scores["open"].reason) == (
-        value == 0.5 and first != "equal"
-    )
+    assert (scores["today"].value, scores["open"].value) == (today, open)
+    changed = {"first": "second", "second": "first", "equal": "equal"}[first] != second
+    assert ("changes with the order" in scores["open"].reason) == changed
 
 
 def test_a_pair_without_a_verdict_or_an_answer_is_not_scored(judge):
@@ -120,6 +120,19 @@ def test_only_a_calibrated_judge_speaks_of_hallucination(judge):
     assert judge(SUPPORTED, calibration=GOOD).measure == "hallucination"
 
 
+def test_a_rubric_may_be_a_file_and_another_text_is_another_scorer(judge, tmp_path):
+    file = tmp_path / "polite.md"
+    names = []
+    for text in ("Is the answer polite?\n", "Is the answer rude?\n"):
+        file.write_text(text)
+        rubric = rubric_of(str(file))
+        assert (rubric.name, rubric.text) == ("polite", text.strip())
+        names.append(judge(rubric).name)
+    assert len(set(names)) == 2
+    with pytest.raises(ValueError, match="no rubric 'polite': choose one of correct"):
+        rubric_of("polite")
+
+
 def test_a_judge_against_a_route_needs_that_route_and_one_other(judge, tmp_path):
     routes = [route(name, "http://127.0.0.1:9/v1", "m", price=(0, 0)) for name in "abc"]
     with pytest.raises(ValueError, match="compares the answers of two routes, one of them today"):
@@ -142,3 +155,20 @@ def test_a_judge_that_fails_leaves_the_answer_without_a_score(scripted, route_to
     assert (row["scored"], row["error"]) == (False, "no grade in the judge's words")
     assert row["scoring_usd"] == pytest.approx(6 * 1e-4)
     assert run.spent_usd == pytest.approx(row["scoring_usd"])
+
+
+def test_a_judge_whose_endpoint_knows_no_schema_is_asked_in_words(scripted, route_to, tmp_path):
+    def old(body, n):
+        if "response_format" in body:
+            return scripted.Reply(status=400, error="response_format json_schema is not supported")
+        return scripted.Reply(verdict(grade=5))
+
+    with (
+        scripted.running(lambda body, n: scripted.Reply("2")) as server,
+        scripted.running(old) as judging,
+    ):
+        items = [{**ITEM, "item_id": str(i), "prompt": f"{i} + 1?"} for i in range(3)]
+        judge = Judge(route_to(judging, "judge"))
+        run = run_evaluation(items, [route_to(server)], judge, tmp_path / "e.jsonl", concurrency=1)
+    assert run.table["score"].tolist() == [1.0] * 3
+    assert ["response_format" in body for body in judging.bodies] == [True, False, False, False]

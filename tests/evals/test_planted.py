@@ -42,7 +42,7 @@ def test_a_judge_alone_decides_nothing(planted, evaluated):
     """It finds `open` better, which is worse: both orders do not help, for it knows its manner."""
     case, run = planted.CASES["judge prefers itself"], evaluated("judge prefers itself", True)
     both = pairs(run.table, "today", "open")
-    assert (both["candidate"] - both["baseline"]).mean() > 0.2
+    assert (both["candidate"] - both["baseline"]).mean() > 0.15
     assert case.difference < -0.1
     (verdict,) = compare(run.table.assign(score_2=None), "today", planted.MARGIN)
     assert verdict.action == "COLLECT"
@@ -75,7 +75,7 @@ def test_a_judge_without_a_preference_agrees_and_its_cost_is_counted(planted, ev
 
 
 def sides(table):
-    """Of each item, open less today: by the judge, and by a scorer that knows, in people's place."""
+    """Of each item, open less today: by the judge, and by a scorer that knows the truth."""
     both = pairs(table, "today", "open")
     second = table.pivot(index="item_id", columns="route", values="score_2").loc[both.index]
     return both["candidate"] - both["baseline"], second["open"] - second["today"]
@@ -88,7 +88,7 @@ def test_answers_that_the_scorer_cannot_read_are_not_wrong(planted, evaluated):
     planted_n = sum(
         cell in ("both", "only_open") and i % case.broken == 0 for i, cell in enumerate(case.cells)
     )
-    assert len(unread) == planted_n > 20
+    assert len(unread) == planted_n > 15
     assert unread["error"].eq("no number in the answer").all()
     assert not unread["extracted"].any()
     assert today["scored"].all()

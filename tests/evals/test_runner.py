@@ -1,3 +1,4 @@
+import asyncio
 import json
 import math
 import os
@@ -12,8 +13,10 @@ import pytest
 from llmstudy.evals import runner, scorers
 from llmstudy.evals.importers import read_evaluation
 from llmstudy.evals.prompts import Prompt
+from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 from llmstudy.evals.table import pairs, refuse_scripted
+from llmstudy.study import load
 
 
 def question(body):
@@ -103,7 +106,7 @@ def test_failures_that_pass_are_retried_and_attempts_counted(
             sums(3), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
         )
     assert run.table["score"].tolist() == [1.0] * 3
-    replies = [json.loads(line) for line in (tmp_path / "e.replies.jsonl").open()]
+    replies = [json.loads(line) for line in (tmp_path / "e.replies").open()]
     assert [reply["attempts"] for reply in replies] == [3, 3, 3]
 
 
@@ -113,7 +116,9 @@ def test_failures_that_pass_are_retried_and_attempts_counted(
         ({"status": 500}, "http_500: made up"),
         ({"status": 400, "error": "context too long"}, "http_400: context too long"),
         ({"delay_s": 3}, "timeout: longer than 0.5 s"),
+        ({"stall_s": 3}, "timeout: longer than 0.5 s"),
         ({"cut": 2}, "cut: "),
+        ({"error_event": True}, "server_error: made up"),
     ],
 )
 def test_a_failed_answer_is_not_scored_and_never_wrong(
@@ -192,7 +197,7 @@ def test_a_server_that_refuses_a_key_or_has_no_model_ends_the_run_with_advice(
                 run_evaluation(sums(9), [to], scorers.numeric, tmp_path / "e.jsonl", **quick())
             assert len(server.bodies) == 1
         assert "4711" not in str(refused.value)
-        assert "4711" not in (tmp_path / "e.replies.jsonl").read_text()
+        assert "4711" not in (tmp_path / "e.replies").read_text()
 
 
 def test_a_route_that_fails_ends_the_run_with_what_it_has(scripted, route_to, sums, tmp_path):
@@ -256,8 +261,8 @@ def test_the_structure_asked_for_is_that_of_the_item(scripted, route_to, tmp_pat
     items = [{"item_id": "1", "prompt": "a number", "schema": schema}]
 
     def reply(body, n):
-        asked = body.get("response_format", {}).get("type")
-        return scripted.Reply({None: "one", "json_object": "{}"}.get(asked, '{"n": 1}'))
+        form = body.get("response_format", {}).get("type")
+        return scripted.Reply({None: "one", "json_object": "{}"}.get(form, '{"n": 1}'))
 
     with scripted.running(reply) as server:
         run = run_evaluation(
@@ -294,7 +299,7 @@ def test_a_request_has_the_routes_fields_and_key_and_nothing_of_the_librarys_var
     assert "authorization" not in without
     assert "not-for-you" not in json.dumps(server.headers)
     assert (body["temperature"], body["max_tokens"], body["stream"]) == (0, 2048, True)
-    assert "key-1" not in (tmp_path / "e.replies.jsonl").read_text()
+    assert "key-1" not in (tmp_path / "e.replies").read_text()
 
 
 def test_repeats_are_calls_of_their_own_and_rows_of_their_own(scripted, route_to, sums, tmp_path):
@@ -328,7 +333,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
 ):
     with scripted.running(right(scripted)) as server:
         to, out = route_to(server, price=(2.0, 10.0)), tmp_path / "e.jsonl"
-        with pytest.raises(ValueError, match="open bills for tokens: give max_spend_usd"):
+        with pytest.raises(ValueError, match="tokens of open are billed: give --max-spend"):
             run_evaluation(sums(3), [to], scorers.numeric, out, **quick())
         lines = []
 
@@ -339,7 +344,7 @@ def test_a_billed_route_needs_a_cap_and_the_cost_comes_before_the_first_request(
     ((sentence, sent),) = lines
     assert sent == 0
     # 100 answers of 2,048 tokens at USD 10 per million
-    assert "100 answers to obtain. They cost at most about USD 2.0" in sentence
+    assert "100 answers to obtain. What is left costs at most about USD 2.0" in sentence
     assert "stops at USD 3.00, of which USD 0 is spent" in sentence
 
 
@@ -407,6 +412,7 @@ import json, sys
 from pathlib import Path
 from llmstudy.evals import scorers
 from llmstudy.evals.routes import route
+from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 
 url, out = sys.argv[1:]
@@ -432,7 +438,7 @@ def test_a_kill_loses_nothing_and_nothing_that_was_finished_is_paid_for_again(
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not out.exists()
-        file = tmp_path / "e.replies.jsonl"
+        file = tmp_path / "e.replies"
         finished = file.read_bytes().count(b"\n")
         assert 24 <= finished <= 32
         with file.open("ab") as stream:
@@ -481,7 +487,7 @@ def test_two_runs_cannot_write_one_file(scripted, route_to, sums, tmp_path):
     from llmstudy.evals.replies import opened
 
     with (
-        opened(tmp_path / "e.replies.jsonl"),
+        opened(tmp_path / "e.replies"),
         scripted.running(right(scripted)) as server,
         pytest.raises(ValueError, match="is being written by another run"),
     ):
@@ -539,10 +545,88 @@ def test_a_template_takes_the_place_of_the_last_message_and_its_braces_stay():
 def test_a_made_up_evaluation_cannot_be_the_evidence_of_a_study(
     scripted, route_to, sums, tmp_path, variant
 ):
-    from llmstudy.study import load
+    block = """novita-llama-3.1-70b: &llama70b
+          benchmark: zeroeval_gsm
+          model_proprietary: gpt-4o-2024-08-06
+          model_open: Meta-Llama-3.1-70B-Instruct
+"""
+    own = """novita-llama-3.1-70b: &llama70b
+          evaluation: e.jsonl
+          model_proprietary: api
+          model_open: open
+          as_of: 2026-11-20
+"""
+    for fingerprint in ("scripted", "fp_1"):
+        with scripted.running(right(scripted, fingerprint=fingerprint)) as server:
+            routes = [route_to(server, "api"), route_to(server)]
+            run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
+        (tmp_path / "e.replies").unlink()
+        study = variant("default", (block, own))
+        if fingerprint == "scripted":
+            with pytest.raises(ValueError, match="that a test server made up: evaluate a real one"):
+                load(study)
+        else:
+            load(study)
+
+
+def test_a_disk_that_is_full_ends_the_run_with_its_error(
+    scripted, route_to, sums, tmp_path, monkeypatch
+):
+    def full(self, reply):
+        raise OSError(28, "No space left on device", "e.replies")
 
     with scripted.running(right(scripted)) as server:
-        routes = [route_to(server, "api"), route_to(server)]
-        run_evaluation(sums(30), routes, scorers.numeric, tmp_path / "e.jsonl", **quick())
-    assert set(read_evaluation(tmp_path / "e.jsonl")["source"]) == {"scripted"}
-    _ = variant, load
+        monkeypatch.setattr("llmstudy.evals.replies.Replies.add", full)
+        with pytest.raises(OSError, match="No space left"):
+            run_evaluation(
+                sums(9), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
+            )
+        assert len(server.bodies) == 1
+
+
+def test_the_sums_of_a_run_are_those_of_its_rows(scripted, route_to, sums, tmp_path):
+    answer = right(scripted, served_model="m-2026")
+
+    def reply(body, n):
+        if "What is 1 +" in question(body):
+            return scripted.Reply(status=400, error="too long")
+        if "What is 2 +" in question(body):
+            return scripted.Reply("no idea", served_model="m-2026")
+        return answer(body, n)
+
+    with scripted.running(reply) as server:
+        to = route_to(server, price=(0.0, 1_000.0))
+        run = run_evaluation(
+            sums(5), [to], scorers.numeric, tmp_path / "e.jsonl", **quick(max_spend_usd=9)
+        )
+    (row,) = by_route(run.table).to_dict("records")
+    assert (row["route"], row["served_model"]) == ("open", "m-2026")
+    assert (row["answers"], row["scored"], row["score"]) == (5, 3, 1.0)
+    assert row["not_scored_because"] == "http_400: too long; no number in the answer"
+    assert row["usd_per_answer"] == pytest.approx((3 * 0.004 + 0.002) / 4)
+    assert row["latency_s_p50"] == run.table["latency_s"].median()
+
+
+def test_it_runs_where_an_event_loop_runs_already(scripted, route_to, sums, tmp_path):
+    """As in a notebook."""
+
+    async def cell():
+        return run_evaluation(
+            sums(2), [route_to(server)], scorers.numeric, tmp_path / "e.jsonl", **quick()
+        )
+
+    with scripted.running(right(scripted)) as server:
+        assert asyncio.run(cell()).table["score"].tolist() == [1.0, 1.0]
+
+
+def test_an_evaluation_is_read_from_its_folder_without_its_replies(
+    scripted, route_to, sums, tmp_path
+):
+    with scripted.running(right(scripted)) as server:
+        for name in ("a.jsonl", "b.parquet"):
+            run = run_evaluation(
+                sums(2), [route_to(server)], scorers.numeric, tmp_path / name[0] / name, **quick()
+            )
+            assert (tmp_path / name[0] / f"{name[0]}.replies").is_file()
+            read = read_evaluation(tmp_path / name[0])
+            assert read["score"].tolist() == run.table["score"].tolist() == [1.0, 1.0]

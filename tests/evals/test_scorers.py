@@ -1,5 +1,6 @@
 import json
 from decimal import Decimal
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -62,6 +63,12 @@ def test_a_number_is_read_as_it_was_written(number, form, grouped):
         ('{"reasoning": "12 - 4 = 8", "answer": "8"}', 8),
         ("3 apples and 4 pears make 7.", 7),
         ("Final answer:\n**42**", 42),
+        ("about $1.5k", 1500),
+        ("$2M", 2_000_000),
+        ("EUR 3bn", 3e9),
+        ("5m of cloth", 5),
+        ("It is 12, says GPT-4", 12),
+        ("The answer is not 5 but 6", 6),
     ],
 )
 def test_a_right_number_scores_however_it_is_written(answer, reference):
@@ -77,7 +84,17 @@ def test_a_wrong_number_does_not_score(answer, reference):
 
 
 @pytest.mark.parametrize(
-    "answer", ["about 1,5", "1 000 of them", "on 10.1.2024", "I cannot say.", "version 1.2.3"]
+    "answer",
+    [
+        "about 1,5",
+        "1 000 of them",
+        "on 10.1.2024",
+        "I cannot say.",
+        "on 2024-05-01",
+        "at 12:30",
+        "on 5/1/2024",
+        "version 1.2.3",
+    ],
 )
 def test_what_is_no_clear_number_is_not_scored(answer):
     unscored = score(numeric, answer, {"reference": 5})
@@ -107,6 +124,7 @@ def test_a_tolerance_is_absolute_and_inclusive():
         ),
         *("A is warm and C is not a colour of ice.\n\nAnswer: B", "Let me think: A is warm.\n(B)"),
         *("The answer is A? No: the answer is B.", "A is warm, so I rule it out.\nB. blue"),
+        *("B) It is cold, so blue.", "A. red\nB. blue\nC. green\n\n(B)", "B\n\nA is warm."),
     ],
 )
 def test_a_right_letter_scores_however_it_is_given(answer):
@@ -118,7 +136,7 @@ def test_a_right_letter_scores_however_it_is_given(answer):
     [
         *("A good question.", "Because it is blue or red", "I think so", "Both", "E", "Blueish"),
         *("The answer is not B.", "The answer is a matter of taste", "The answer is A good guess"),
-        "Depends: answer unclear",
+        *("Depends: answer unclear", "(A) is wrong. (B) is right.", "A. red\nB. blue\nC. green"),
     ],
 )
 def test_prose_chooses_no_letter(answer):
@@ -233,3 +251,17 @@ def test_any_text_is_scored_or_not_but_never_raises(answer, name):
     scored = score(scorers.scorer(name), answer, item)
     assert scored.value is None or 0 <= scored.value <= 1
     assert not scored.reason.startswith("the scorer failed")
+
+
+@pytest.mark.parametrize("part", ["1,", "1 000 ", "```a\n", "answer is ", "(A) ", "[", "9", " "])
+def test_a_long_text_is_scored_in_time_that_grows_with_its_length(part):
+    item = {"reference": "4", "schema": {}, "pattern": "zz", "citations": ["1"], "context": "a"}
+    began = process_time()
+    for name in scorers.NEEDS:
+        given = score(
+            scorers.scorer(name),
+            part * 30_000,
+            item | ({"reference": "B"} if name == "choice" else {}),
+        )
+        assert not given.reason.startswith("the scorer failed")
+    assert process_time() - began < 5  # some ten times what it takes; quadratic time is minutes

@@ -133,6 +133,16 @@ def test_a_written_table_with_a_row_that_breaks_a_rule_is_judged_again(log, tmp_
     assert '"tenant":"a"' in again.quarantined["raw"][0]
 
 
+def test_a_column_of_another_type_makes_a_file_no_written_table(log, tmp_path):
+    with importers.imported(log) as whole:
+        out, _ = whole.write(tmp_path / "requests.parquet")
+    as_text = tmp_path / "as_text.parquet"
+    duckdb.sql(f"COPY (SELECT * REPLACE (ok::VARCHAR AS ok) FROM '{out}') TO '{as_text}'")
+    [table] = log_table.requests_of(as_text)
+    assert table != as_text
+    assert duckdb.sql(f"SELECT DISTINCT typeof(ok) FROM '{table}'").fetchall() == [("BOOLEAN",)]
+
+
 def test_two_months_that_overlap_count_a_request_once(log, tmp_path):
     with importers.imported(log) as whole:
         out, _ = whole.write(tmp_path / "october.parquet")
@@ -140,4 +150,6 @@ def test_two_months_that_overlap_count_a_request_once(log, tmp_path):
     again.write_bytes(out.read_bytes())
     both = read_log([out, again])
     assert len(both.accepted) == N - 1
+    [table] = log_table.requests_of([out, again])
+    assert duckdb.sql(f"SELECT count(*) FROM '{table}'").fetchall() == [(N - 1,)]
     assert set(both.quarantined["reason"]) == {"delivered again: the same as an earlier row"}

@@ -43,6 +43,15 @@ def test_a_tag_goes_before_a_route_and_a_route_before_an_operation(tmp_path):
     assert written(tmp_path, one).fields == ("call_type",)
 
 
+def test_the_tag_of_the_calling_library_that_the_gateway_adds_is_no_workload(tmp_path):
+    agents = ["User-Agent: curl", "User-Agent: python-requests"] * 4
+    rows = [
+        {"request_tags": [agent], "model_group": group}
+        for agent, group in zip(agents, ["fast", "slow", "slow", "fast"] * 2, strict=True)
+    ]
+    assert written(tmp_path, rows).fields == ("model_group",)
+
+
 @pytest.mark.parametrize(
     "tags",
     [

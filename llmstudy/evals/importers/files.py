@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import zstandard
 
+from llmstudy.evals.table import REPLIES
 from llmstudy.requests.files import files_of
 
 LONGEST_CELL = 1 << 28
@@ -40,7 +41,8 @@ def documents(source: str | Path | pd.DataFrame | Sequence[str | Path]) -> list[
     """
     if isinstance(source, pd.DataFrame):
         return [Document("table", None, None, _records(source))]
-    return [_document(path) for path in files_of(source)]
+    # what a run has obtained lies beside its evaluation, and is none
+    return [_document(path) for path in files_of(source) if path.suffix != REPLIES]
 
 
 def _document(path: Path) -> Document:

@@ -25,17 +25,21 @@ def cluster_sums(
 
     rows: (n,) or (n, k) figures of each item. cluster: (n,) name of each item's cluster.
     Returns: (G, k) sums and (G,) items.
-    Raises: ValueError for a figure that is not a number, an item without a cluster, or lengths that
-    differ.
+    Raises: ValueError for no items, a figure that is not a number, an item without a cluster, or
+    lengths that differ.
 
     >>> sums, items = cluster_sums([1, 0, 1], ["mail 1", "mail 1", "mail 2"])
     >>> sums.tolist(), items.tolist()
     ([[1.0], [1.0]], [2.0, 1.0])
     """
     figures = np.asarray(rows, dtype=float)
+    if not figures.size:
+        raise ValueError("no items: give the figures of each, at least one")
     figures = figures.reshape(len(figures), -1)
     if bad := int((~np.isfinite(figures)).any(axis=1).sum()):
-        raise ValueError(f"{bad} items without a number: score them, or leave them out")
+        raise ValueError(
+            f"items without a number: {bad} of {len(figures)}; score them, or leave them out"
+        )
     if cluster is None:
         return figures, np.ones(len(figures))
     names = pd.Series(np.asarray(cluster))
@@ -43,7 +47,7 @@ def cluster_sums(
         raise ValueError(f"{len(figures)} items, {len(names)} clusters: give each item its cluster")
     codes, _ = pd.factorize(names)
     if bad := int((codes < 0).sum()):
-        raise ValueError(f"{bad} items without a cluster: name one for each")
+        raise ValueError(f"items without a cluster: {bad} of {len(names)}; name one for each")
     sums = np.column_stack([np.bincount(codes, column) for column in figures.T]).astype(np.float64)
     return sums, np.bincount(codes).astype(np.float64)
 
@@ -67,8 +71,8 @@ def error_of(influence: FloatArray) -> tuple[float, float]:
     n_clusters = len(influence)
     if n_clusters < LEAST_CLUSTERS:
         raise ValueError(
-            f"{n_clusters} clusters of items: an interval needs {LEAST_CLUSTERS}; add clusters, "
-            "or give items that do not depend on each other without any"
+            f"{n_clusters} items, or clusters of them, that do not depend on each other: an "
+            f"interval needs {LEAST_CLUSTERS}; add some"
         )
     squares = float((influence**2).sum())
     if squares <= 1e-24:

@@ -1,59 +1,12 @@
-"""`llmstudy eval`: an evaluation in, as one table, and whether its scorer is sound."""
+"""`llmstudy eval import` and `audit`: an evaluation in, as one table, and whether it is sound."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from llmstudy.cli.evals.options import FINDINGS, Files, Routes, Scale, Scorers, app
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, printable, say
-
-FINDINGS = 3
-
-app = typer.Typer(
-    name="eval",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    help="""Evaluations of routes on the same items.
-
-```
-llmstudy eval import auto logs/*.eval --out evaluation.jsonl
-llmstudy eval audit evaluation.jsonl
-```
-""",
-)
-
-Files = Annotated[
-    list[str], typer.Argument(help="Files, folders with all their files, or globs.", metavar="FILE")
-]
-Routes = Annotated[
-    list[str],
-    typer.Option(
-        "--route",
-        help="Name of the route of files that have one or none, once for all files or once for "
-        "each; or a route to take, of those that the files name.",
-        metavar="NAME",
-    ),
-]
-Scorers = Annotated[
-    list[str],
-    typer.Option(
-        "--scorer",
-        help="The scorer to take, where there are several; a second one to compare it with.",
-        metavar="NAME",
-    ),
-]
-Scale = Annotated[
-    float | None,
-    typer.Option(
-        help="The highest score, such as 100; 1 leaves scores beyond 0 to 1 as they are.",
-        metavar="NUMBER",
-    ),
-]
-
-
-@app.callback()
-def _evals() -> None:
-    """A group of commands."""
 
 
 @app.command("import")
