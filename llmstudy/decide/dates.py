@@ -27,6 +27,9 @@ _WORST_ACCEPTANCE = 0.5
 
 _WORK_HOURS_PER_WEEK = 40
 
+_MOST_WEEKS = 5_200
+"""A century stands for longer: no move waits for it, and the calendar of dates ends."""
+
 _LATE_AT_TARGET = 0.05
 """Share of late first tokens when the p95 is exactly at its target."""
 
@@ -52,7 +55,7 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
         gateway = 0 if behind else foundation_weeks
         items = items_left(row)
         hours = items * minutes_per_item(study, name).value / 60
-        weeks = ceil(round(hours / hours_per_week, 9))
+        weeks = min(ceil(round(hours / hours_per_week, 9)), _MOST_WEEKS)
         begins = study.decide_by + timedelta(weeks=gateway + weeks)
         if name in barred:
             gateway, weeks, begins = 0, 0, study.as_of

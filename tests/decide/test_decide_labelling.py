@@ -39,7 +39,6 @@ def test_a_price_of_an_item_that_the_study_states_stands(study):
     own = study.with_({"usd_per_golden_item": "25 USD/item"})
     assert usd_per_item(own, "classification").value == 25
     assert usd_per_item(own, "long-context-reasoning").value == 25
-    assert minutes_per_item(own, "classification").value == pytest.approx(25)  # at 60 USD an hour
 
 
 def test_the_plan_labels_the_items_that_the_moves_of_the_memo_wait_for(plan, default_case):
