@@ -23,6 +23,7 @@ from llmstudy.figure import Figure, FloatArray
 from llmstudy.simulate.futures import portfolio_saving
 from llmstudy.simulate.inputs import Market, discount_draws, market, spread, stay_draws
 from llmstudy.study import ArmName, Study, bundled_figures
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.text import usd
 
 
@@ -197,8 +198,10 @@ def _phases(
     ]
     plan = phases(study.decide_by, moves, open_, move_windows(study, rows))
     foundation, evaluation = (_ends([bundled_figures()[name]]) for name in plan["cost_figure"][:2])
-    items = sum(row["items"] for row in rows if row["workload"] in open_)
-    labels = items * _ends([study.usd_per_golden_item])
+    labels = np.zeros(3)
+    for row in rows:
+        if row["workload"] in open_:
+            labels += row["items"] * _ends([usd_per_item(study, row["workload"])])
     evaluation = max(
         evaluation * len(open_) / len(study.workloads), labels, key=lambda ends: ends[0]
     )

@@ -18,11 +18,17 @@ from llmstudy.decide.plan import Window, phase_table
 from llmstudy.decide.verdicts import is_proven
 from llmstudy.evidence.case import Case, permissions
 from llmstudy.study import Study, bundled_figures
+from llmstudy.study.labelling import minutes_per_item
 from llmstudy.tables import Rows
 from llmstudy.units import HOURS_PER_MONTH, months_until
 
 _WORST_ACCEPTANCE = 0.5
 """Stands for an unknown acceptance share: no other share takes as many requests to test."""
+
+_WORK_HOURS_PER_WEEK = 40
+
+_MOST_WEEKS = 5_200
+"""A century stands for longer: no move waits for it, and the calendar of dates ends."""
 
 _LATE_AT_TARGET = 0.05
 """Share of late first tokens when the p95 is exactly at its target."""
@@ -40,7 +46,7 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
     study, figures = case.study, bundled_figures()
     allowed = permissions(study)
     barred = set(allowed.loc[allowed["current"] & ~allowed["permitted"], "workload"])
-    pace = figures["plan.items_per_week"].value
+    hours_per_week = _WORK_HOURS_PER_WEEK * figures["plan.labelling_share"].value
     foundation_weeks = int(phase_table()["end_week"].iloc[0])
     rows = []
     for row in io.plain(quality):  # a frame's NaN is None there
@@ -48,7 +54,8 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
         behind = study.workloads[name].portability.behind_gateway == "yes"
         gateway = 0 if behind else foundation_weeks
         items = items_left(row)
-        weeks = ceil(items / pace)
+        hours = items * minutes_per_item(study, name).value / 60
+        weeks = min(ceil(round(hours / hours_per_week, 9)), _MOST_WEEKS)
         begins = study.decide_by + timedelta(weeks=gateway + weeks)
         if name in barred:
             gateway, weeks, begins = 0, 0, study.as_of

@@ -27,6 +27,7 @@ from llmstudy.decide.verdicts import against_equals, is_proven, pays
 from llmstudy.evidence.case import Case, Results, Tables, rows_of
 from llmstudy.prices import same_model
 from llmstudy.study import Study, bundled_figures
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.study.lines import lines_of, meets_lines
 from llmstudy.text import allowed_loss, count, share, usd
 
@@ -398,12 +399,11 @@ def _fired_steps(tables: Tables) -> list[TriggerStep]:
 
 def _item_costs(study: Study, tables: Tables) -> dict[str, list[ItemCost]]:
     """The item costs that figures give: golden items by workload, and the one-off cost of moves."""
-    price = study.usd_per_golden_item
-    low, high = price.ends
-    golden = [
-        ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items")
-        for name, (n, _) in _golden_items(tables).items()
-    ]
+    golden = []
+    for name, (n, _) in _golden_items(tables).items():
+        price = usd_per_item(study, name)
+        low, high = price.ends
+        golden.append(ItemCost(name, n * price.value, n * low, n * high, f"{count(n)} items"))
     moves = []
     for name, v in tables["verdicts"].items():
         if v["decision"] == "move":

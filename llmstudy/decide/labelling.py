@@ -10,63 +10,9 @@ import pandas as pd
 
 from llmstudy import io
 from llmstudy.decide.dates import items_left
-from llmstudy.figure import Figure, least_certain
-from llmstudy.study import Study, Workload, bundled_figures
+from llmstudy.study import Study
+from llmstudy.study.labelling import minutes_per_item, usd_per_item
 from llmstudy.tables import Rows
-
-_BY_LENGTH = "evaluation.usd_per_item"
-"""A study with this price of an item, which is for a short one, states none of its own."""
-
-_ANSWERS = 2
-"""Answers that are read with each item: today's and the candidate's."""
-
-
-def minutes_per_item(workload: Workload) -> Figure:
-    """Minutes that an expert takes for an item: to read the prompt and both answers, and to judge.
-
-    What begins like the prompt before it (the cached share of the input) is not read again. The
-    range combines a quick reader who decides quickly with a slow one.
-
-    >>> from llmstudy import paths
-    >>> from llmstudy.study import load
-    >>> workloads = load(paths.params("default.yaml")).workloads
-    >>> [round(minutes_per_item(w).value) for w in workloads.values()]
-    [8, 5, 11, 74]
-    """
-    reading, decision = (bundled_figures()[f"labelling.{x}"] for x in ("reading", "decision"))
-    intake = workload.intake
-    tokens = intake.input_tokens.value * (1 - workload.cached_input_share.value)
-    tokens += _ANSWERS * intake.output_tokens.value
-    (slow, quick), (least_s, most_s) = reading.ends, decision.ends
-    return Figure(
-        "",
-        tokens / reading.value + decision.value / 60,
-        "minutes/item",
-        tokens / quick + least_s / 60,
-        tokens / slow + most_s / 60,
-        grade=least_certain([intake.input_tokens.grade, reading.grade, decision.grade]),
-        source=f"{tokens:,.0f} tokens to read at {reading.value:g} a minute and "
-        f"{decision.value / 60:g} minutes to judge ({reading.source})",
-    )
-
-
-def usd_per_item(study: Study, workload: str) -> Figure:
-    """The cost of labelling an item of a workload: the study's own price, else by its length."""
-    stated = study.usd_per_golden_item
-    if stated.name != _BY_LENGTH:
-        return stated
-    minutes = minutes_per_item(study.workloads[workload])
-    hourly = bundled_figures()["labelling.usd_per_hour"]
-    low, high = (x * hourly.value / 60 for x in minutes.ends)
-    return Figure(
-        "",
-        minutes.value * hourly.value / 60,
-        "USD/item",
-        low,
-        high,
-        grade=least_certain([minutes.grade, hourly.grade]),
-        source=f"{minutes.value:.0f} minutes at {hourly.value:g} USD an hour: {minutes.source}",
-    )
 
 
 def golden_plan(study: Study, quality: Rows, bills: Rows) -> pd.DataFrame:
@@ -84,7 +30,7 @@ def golden_plan(study: Study, quality: Rows, bills: Rows) -> pd.DataFrame:
     rows = []
     for row in io.plain(quality):
         name, route = str(row["workload"]), str(row["route"])
-        items, minutes = items_left(row), minutes_per_item(study.workloads[name])
+        items, minutes = items_left(row), minutes_per_item(study, name)
         each = usd_per_item(study, name)
         run = _run_usd(prices[name], (study.workloads[name].current_route, route), items)
         rows.append(

@@ -12,6 +12,7 @@ from llmstudy.evidence import case
 from llmstudy.evidence.case import Results, rows_of
 from llmstudy.prices import same_model
 from llmstudy.study import Study
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.study.lines import lines_of
 from llmstudy.text import count, share
 
@@ -63,7 +64,11 @@ def verdicts_of(study: Study, routes: pd.DataFrame) -> dict[str, verdicts.Verdic
     # plain dictionaries: on a handful of rows, data-frame operations take most of the time
     rows: list[Any] = routes.to_dict("records")
     return {
-        name: verdicts.verdict([row for row in rows if row["workload"] == name], lines)
+        name: verdicts.verdict(
+            [row for row in rows if row["workload"] == name],
+            lines,
+            usd_per_item(study, name).value,
+        )
         for name in study.workloads
     }
 

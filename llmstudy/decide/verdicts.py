@@ -109,10 +109,11 @@ class Verdict:
         return asdict(self)
 
 
-def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
+def verdict(routes: Iterable[Row], lines: Lines, usd_per_item: float) -> Verdict:
     """The verdict for one workload.
 
     routes: rows of one workload, one per route, with `ROUTE_COLUMNS`; exactly one is current.
+    usd_per_item: the cost of labelling one of its golden items.
     Raises: ValueError unless exactly one route is current.
     """
     rows = [_judged(row, lines) for row in routes]
@@ -126,10 +127,12 @@ def verdict(routes: Iterable[Row], lines: Lines) -> Verdict:
     )
     reasons = [r for row in others for r in _reasons(row, lines)]
     if not current["permitted"]:
-        return _forced(current, rows, reasons, lines)
+        return _forced(current, rows, reasons, usd_per_item)
     moves = [row for row in able if row["proven"] and row["pays"]]
     open_ = [row for row in able if row["promising"]]
-    collect = [item for row in [*moves[:1], *open_] for item in _missing_evidence(row, lines)]
+    collect = [
+        item for row in [*moves[:1], *open_] for item in _missing_evidence(row, usd_per_item)
+    ]
     if moves:
         return _to(moves[0], collect, reasons)
     unstable = _what_ends(current)
@@ -204,7 +207,7 @@ def _to(row: Row, collect: list[Collect], reasons: list[Reason]) -> Verdict:
     )
 
 
-def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) -> Verdict:
+def _forced(current: Row, rows: list[Row], reasons: list[Reason], usd_per_item: float) -> Verdict:
     """The verdict when today's route may not see the data.
 
     Move to another permitted route of the same arm that answers in time, today's model first. If
@@ -229,7 +232,7 @@ def _forced(current: Row, rows: list[Row], reasons: list[Reason], lines: Lines) 
                 _saving(r),
             ),
         )
-        return _to(first, _labelled_items(first, lines), reasons)
+        return _to(first, _labelled_items(first, usd_per_item), reasons)
     signable = sorted((r for r in rows if len(r["missing"])), key=lambda r: not r["current"])
     lacking: dict[tuple[str, ...], list[str]] = {}  # missing contracts -> routes, one remedy each
     for row in signable:
@@ -256,13 +259,13 @@ def _self_hosting(name: str, rows: list[Row]) -> str:
     return f"{name}: name a self-hosted route that can serve it; it may see these data"
 
 
-def _labelled_items(row: Row, lines: Lines) -> list[Collect]:
+def _labelled_items(row: Row, usd_per_item: float) -> list[Collect]:
     """Evidence for a forced move: scored on the new route alone, as the old one may not be used."""
     if row["proven"]:
         return []
     name, n = str(row["route"]), int(row["items_needed"])
     ask = f"{name}: score {n:,} labelled items on it alone"
-    return [Collect("golden items", n, n * lines.usd_per_item, ask)]
+    return [Collect("golden items", n, n * usd_per_item, ask)]
 
 
 def _reasons(row: Row, lines: Lines) -> list[Reason]:
@@ -321,7 +324,7 @@ def _quality(row: Row) -> str:
     return f"not inferior on {items}{rests}"
 
 
-def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
+def _missing_evidence(row: Row, usd_per_item: float) -> list[Collect]:
     name = str(row["route"])
     missing = []
     if not row["proven"]:
@@ -330,7 +333,7 @@ def _missing_evidence(row: Row, lines: Lines) -> list[Collect]:
         if row["quality_grade"] == "measured" and n > items:
             ask += f", {n - items:,} more than now, and judge all of them with looks: "
             ask += f"{int(row['looks']) + 1}"
-        missing.append(Collect("golden items", n, n * lines.usd_per_item, ask))
+        missing.append(Collect("golden items", n, n * usd_per_item, ask))
     if row["latency"] == "undecided":
         missing.append(Collect("probe", None, None, _probe(row)))
     if not row["pays"]:

@@ -17,6 +17,7 @@ from llmstudy.decide.verdicts import answers_late, pays
 from llmstudy.figure import Figure
 from llmstudy.memo.context import Facts
 from llmstudy.simulate.inputs import N_DRAWS
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.study.lines import lines_of
 from llmstudy.tables import named
 
@@ -317,7 +318,9 @@ def _questions_of(facts: Facts, rows: Sequence[Mapping[str, Any]]) -> dict[str, 
     return {
         "workloads": [row["workload"] for row in rows],
         "questions": n,
-        "usd": n * facts.study.usd_per_golden_item.value,
+        "usd": sum(
+            row["questions"] * usd_per_item(facts.study, row["workload"]).value for row in rows
+        ),
         "by": max((row["begins"] for row in rows if row["begins"]), default=None),
     }
 

@@ -14,6 +14,7 @@ from llmstudy.chapters.notebook import Chapter
 from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Figure
 from llmstudy.study import Study
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.study.snapshot import from_json
 from llmstudy.tables import inputs
 from llmstudy.text import listed
@@ -188,8 +189,9 @@ class Facts:
 
     def questions_to_score(self) -> tuple[int, float]:
         """The own questions of all undecided workloads, and their cost. (questions, usd)."""
-        n = sum(map(self.questions, self.deciding("undecided")))
-        return n, n * self.study.usd_per_golden_item.value
+        needs = {name: self.questions(name) for name in self.deciding("undecided")}
+        usd = sum(n * usd_per_item(self.study, name).value for name, n in needs.items())
+        return sum(needs.values()), usd
 
     def watches(self, trigger: str) -> str:
         """The owner of a trigger."""

@@ -28,6 +28,7 @@ from llmstudy.simulate.quality import (
 )
 from llmstudy.simulate.sufficiency import estimate
 from llmstudy.study import Study, bundled_figures
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.study.lines import lines_of, meets_lines
 
 GOLDEN_ITEMS = 200
@@ -113,7 +114,7 @@ def _items(
     proven = [r for r in proven if _worth_moving(study, saved[r])]
     already = max((float(np.mean(saved[route])) for route in proven), default=0.0)
     already = max(already, 0.0)
-    price = study.usd_per_golden_item.value
+    price = usd_per_item(study, name).value
     needs = {int(row["n_needed"] or 0) for row in open_}
     routes = [row["route"] for row in open_]
     batches = []

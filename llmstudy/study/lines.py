@@ -10,12 +10,11 @@ class Lines:
     """An organisation's thresholds for a move.
 
     probability: least chance that the move is cheaper, a share. saving_usd: least median saving
-    over the horizon. usd_per_item: cost of labelling one golden item.
+    over the horizon.
     """
 
     probability: float
     saving_usd: float
-    usd_per_item: float
 
 
 def lines_of(study: Study) -> Lines:
@@ -23,7 +22,6 @@ def lines_of(study: Study) -> Lines:
     return Lines(
         study.thresholds.probability.value,
         study.thresholds.saving.value,
-        study.usd_per_golden_item.value,
     )
 
 

@@ -18,6 +18,7 @@ from llmstudy.decide.matrices import tradeoffs_in_words
 from llmstudy.decide.moves import canary_rows, first_move_rows
 from llmstudy.decide.plan import ALL
 from llmstudy.decide.triggers.rules import advisor_rules, column_of, lens
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.text import usd
 from tests.logs import with_log
 
@@ -104,7 +105,7 @@ def test_golden_items_cost_what_the_favoured_candidates_need(assessed):
     assert set(rows) == asked
     for name, row in rows.items():
         n = needs[name, found["verdicts"][name]["target"]]
-        assert row["cost_usd"] == pytest.approx(n * study.usd_per_golden_item.value)
+        assert row["cost_usd"] == pytest.approx(n * usd_per_item(study, name).value)
 
 
 def test_a_gate_on_contracts_follows_its_trigger(chapter):

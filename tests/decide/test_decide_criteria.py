@@ -51,7 +51,7 @@ def cost(p_cheaper, saving_usd, equals=None, probability=0.8, line_usd=50e3, **o
     savings = {"p_cheaper": p_cheaper, "saving_p50_usd": saving_usd}
     p, usd = equals or (p_cheaper, saving_usd)
     savings |= {"p_cheaper_same_quality": p, "saving_same_quality_usd": usd}
-    lines = Lines(probability, line_usd, usd_per_item=6)
+    lines = Lines(probability, line_usd)
     return criteria.cost(savings=savings, lines=lines, **{"current": False, "sized": True, **other})
 
 

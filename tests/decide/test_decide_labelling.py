@@ -7,8 +7,9 @@ from llmstudy import paths
 from llmstudy.chapters.quality import golden_plan, quality_verdicts
 from llmstudy.decide import labelling
 from llmstudy.decide.dates import move_dates
-from llmstudy.decide.labelling import minutes_per_item, plan_by_workload, usd_per_item
+from llmstudy.decide.labelling import plan_by_workload
 from llmstudy.study import load
+from llmstudy.study.labelling import minutes_per_item, usd_per_item
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def plan(default_case):
 
 def test_an_item_takes_as_long_as_its_text_takes_to_read_and_four_minutes_to_judge(study):
     # 24,000 tokens in, a fifth of them the prefix of every prompt; two answers of 1,500
-    reasoning = minutes_per_item(study.workloads["long-context-reasoning"])
+    reasoning = minutes_per_item(study, "long-context-reasoning")
     assert reasoning.value == pytest.approx((24_000 * 0.8 + 2 * 1_500) * 0.75 / 238 + 4, rel=2e-3)
     assert reasoning.low == pytest.approx(22_200 / 400 + 1.5)
     assert reasoning.high == pytest.approx(22_200 / 233 + 10, rel=1e-6)

@@ -11,7 +11,8 @@ from llmstudy.decide.plan import phases
 from llmstudy.decide.verdicts import ROUTE_COLUMNS, Verdict, overall, verdict
 from llmstudy.study.lines import Lines
 
-LINES = Lines(probability=0.8, saving_usd=50_000, usd_per_item=6)
+LINES = Lines(probability=0.8, saving_usd=50_000)
+USD_PER_ITEM = 6
 RANK = {"measured": 0, "recorded": 1, "published": 2, "assumed": 3}
 
 
@@ -60,7 +61,7 @@ def today(**given_):
 
 
 def decided(*routes, lines=LINES):
-    return verdict(pd.DataFrame(routes).to_dict("records"), lines)
+    return verdict(pd.DataFrame(routes).to_dict("records"), lines, USD_PER_ITEM)
 
 
 bools = st.booleans()
@@ -362,7 +363,7 @@ def test_an_undecided_workload_lists_what_to_collect_with_number_and_price(other
     assert bool(golden) == (not proven(target))
     for item in golden:
         assert item.n == target["items_needed"]
-        assert item.usd == item.n * LINES.usd_per_item
+        assert item.usd == item.n * USD_PER_ITEM
         assert f"{item.n:,}" in item.sentence
     assert any(item.what == "cost" for item in about) == (not pays(target))
     assert any(item.what == "probe" for item in about) == (target["latency"] == "undecided")
@@ -399,7 +400,8 @@ def test_reasons_say_the_numbers_that_they_rest_on():
 
 
 def test_a_verdict_reads_no_other_columns_than_it_says():
-    found = verdict(pd.DataFrame([today(), route()])[list(ROUTE_COLUMNS)].to_dict("records"), LINES)
+    rows = pd.DataFrame([today(), route()])[list(ROUTE_COLUMNS)].to_dict("records")
+    found = verdict(rows, LINES, USD_PER_ITEM)
     assert found == decided(today(), route(surprise=1))
     assert Verdict(**found.row()).route == "open"
 

@@ -8,6 +8,7 @@ from llmstudy import paths
 from llmstudy.memo import context as facts_module
 from llmstudy.memo.context import Facts
 from llmstudy.study import load
+from llmstudy.study.labelling import usd_per_item
 from llmstudy.study.snapshot import to_json
 from tests.memo.shared import LEAD, barred, copied, forced, move
 
@@ -121,7 +122,8 @@ NEEDS = {
 def test_questions_are_scored_for_the_favoured_routes_alone(study):
     n, usd = with_scores(study, NEEDS).questions_to_score()
     assert n == 1862 + 675
-    assert usd == pytest.approx((1862 + 675) * study.usd_per_golden_item.value)
+    each = {name: usd_per_item(study, name).value for name in ("support-chat", "extraction")}
+    assert usd == pytest.approx(1862 * each["support-chat"] + 675 * each["extraction"])
 
 
 def test_a_workload_that_needs_no_questions_adds_none(study):

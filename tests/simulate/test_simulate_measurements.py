@@ -18,6 +18,7 @@ from llmstudy.simulate.inputs import N_DRAWS, draws_of, pair_inputs, paths_of
 from llmstudy.simulate.projection import move_futures
 from llmstudy.simulate.quality import UNPAIRED_DISCORDANCE, difference_draws
 from llmstudy.study import PairedEvidence, bundled_figures
+from llmstudy.study.labelling import usd_per_item
 
 CROSSOVER = "06_crossover"
 FLEET, HOSTED, LUNA = "h200-llama-3.1-70b", "novita-llama-3.1-70b", "openai-gpt-6-luna"
@@ -244,7 +245,7 @@ def test_a_batch_costs_its_number_of_items(default, priced):
     assert len(rows) == 2
     for row in rows:
         n = int(row["measurement"].split()[0].replace(",", ""))
-        assert row["cost_usd"] == n * study.usd_per_golden_item.value
+        assert row["cost_usd"] == n * usd_per_item(study, row["workload"]).value
         assert row["net_usd"] == pytest.approx(row["value_usd"] - row["cost_usd"])
 
 
