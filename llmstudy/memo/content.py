@@ -223,7 +223,17 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
         "ends": [c["sentence"] for c in collect if _ends_route(c, today)],
         "unknown": sum(c["n"] or 0 for c in collect if c["what"] == "intake"),
         "best": {"route": best["route"], "p_cheaper": best["p_cheaper"]} if best else None,
+        "too_long": _too_long(facts, name),
     }
+
+
+def _too_long(facts: Facts, name: str) -> dict[str, int] | None:
+    """The labelling that lets no move begin within the horizon: weeks and questions, else None."""
+    dates = facts.rows("04_quality", "dates", workload=name)
+    first = min(dates, key=lambda row: row["start_months"], default=None)
+    if first is None or not first["items"] or first["start_months"] < facts.study.months:
+        return None
+    return {"weeks": first["label_weeks"], "questions": first["items"]}
 
 
 def _ends_route(collect: Mapping[str, Any], route: str) -> bool:
