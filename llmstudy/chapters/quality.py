@@ -122,7 +122,8 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
     a public pair gets one look, own items start with their first. Routes with the same counts are
     one claim. A candidate with protected slices makes one claim too, that it keeps its margin over
     all items and in each slice: its p-value is the largest of theirs (an intersection-union test).
-    A quantised fleet claims to keep a smaller margin (`margin_of`), which is a claim of its own.
+    A quantised fleet must keep a smaller margin on the same items (`margin_of`), at the same level:
+    it passes only if the route of its weights does, so that it takes no part of alpha.
 
     If a study scores one new candidate per memo, each gets a first look: with five candidates that
     all lose the whole margin, some memo makes a false claim in 5.5 % of studies. A fixed sequence
@@ -140,14 +141,14 @@ def test_levels(study: Study) -> dict[tuple[str, str], Levels]:
         for route in candidates:
             evidence = evidence_of[name, route] = workload.quality.evidence.get(route)
             if evidence and _supports_a_move(workload, evidence):
-                margin = margin_of(study, name, route)
-                claim = (margin, tuple(parts_of(evidence).values()), evidence.looks, name)
+                claim = (name, tuple(parts_of(evidence).values()), evidence.looks)
                 claims.setdefault(claim, []).append((name, route))
-    shares = [quality.look_share(looks) for _, _, looks, _ in claims]
+    shares = [quality.look_share(looks) for _, _, looks in claims]
+    margins = [study.workloads[name].quality.margin.value for name, _, _ in claims]
     p = np.array(
         [
             min(max(quality.non_inferiority_p(part, margin) for part in parts) / share, 1.0)
-            for (margin, parts, _, _), share in zip(claims, shares, strict=True)
+            for (_, parts, _), margin, share in zip(claims, margins, shares, strict=True)
         ]
     )
     levels = quality.holm_levels(p)

@@ -269,7 +269,7 @@ def test_at_a_quantile_of_the_crossover_that_share_of_draws_saves(assessed, name
                 saved = portfolio_saving(steady, offers, {workload: row["to_route"]})
                 # a draw may save a little before the volume from which it always does; and a fleet
                 # whose prompts grow is taken at its mean over the horizon
-                slack = 0.03 if row["to_arm"] == "self_hosted" else 1e-9
+                slack = 0.05 if row["to_arm"] == "self_hosted" else 1e-9
                 assert share - slack <= (saved > -1e-3).mean() <= share + 0.05
 
 
@@ -511,17 +511,17 @@ def test_an_open_model_measured_above_todays_fires_the_quality_trigger(assessed)
 def test_an_option_calls_inferior_only_the_workloads_that_are_so_on_their_own_target(assessed):
     found = assessed("hyperscale")
     study, offers = found.case.study, market(found.results[COST], found.results[HOSTING])
-    # school-reports go to the batch, the others to gpt-oss at novita, and none to together
+    # school-reports go to the batch, homework-help to gpt-oss at novita, and code-tutor to together
     for route, inferior in [
-        ("together-llama-3.1-70b", []),
-        ("novita-gpt-oss-120b", ["code-tutor", "homework-help"]),
+        ("together-llama-3.1-70b", ["code-tutor"]),
+        ("novita-gpt-oss-120b", ["homework-help"]),
         ("groq-gpt-oss-120b-batch", ["school-reports"]),
     ]:
         results = changed(found, QUALITY, "quality", {"verdict": "inferior"}, route=route)
         routes = route_table(study, results)
         rows = chapter_07.options(study, offers, routes, verdicts_of(study, routes))
         (hosted,) = [row for row in rows if row["option"] == "hosted_open"]
-        assert hosted["inferior"] == inferior
+        assert (route, hosted["inferior"]) == (route, inferior)
 
 
 def test_one_team_runs_all_fleets(assessed):

@@ -140,9 +140,14 @@ def test_at_hyperscale_complex_work_goes_to_no_model_that_is_inferior(hyperscale
 
 def test_published_items_bear_a_move_only_where_they_are_near_and_the_study_lets_them(hyperscale):
     assert verdicts(hyperscale)["school-reports"]["decision"] == "undecided"
-    # word problems are this company's homework, and nothing of its reports
-    for name, verdict in [("homework-help", "non-inferior"), ("school-reports", "undecided")]:
-        row = hyperscale.row(QUALITY, "quality", workload=name, route="h200-llama-3.1-70b")
+    # word problems are this company's homework, and nothing of its reports; and a quantised fleet
+    # may lose more than other weights' answers show
+    for name, route, verdict in [
+        ("homework-help", "together-llama-3.1-70b", "non-inferior"),
+        ("homework-help", "h200-llama-3.1-70b", "undecided"),
+        ("school-reports", "h200-llama-3.1-70b", "undecided"),
+    ]:
+        row = hyperscale.row(QUALITY, "quality", workload=name, route=route)
         assert (row["verdict"], row["grade"]) == (verdict, "published")
     asks = verdicts(hyperscale)["school-reports"]["collect"]
     assert {item["what"] for item in asks} >= {"golden items", "probe"}
@@ -186,13 +191,13 @@ def test_the_default_stays_on_apis_until_its_own_items_are_scored(default):
         "support-chat": "undecided",
         "classification": "stay",
         "extraction": "undecided",
-        "long-context-reasoning": "undecided",
+        "long-context-reasoning": "stay",  # labelling would take longer than the horizon
     }
     for verdict in verdicts(default).values():
         golden = [item for item in verdict["collect"] if item["what"] == "golden items"]
         assert bool(golden) == (verdict["decision"] == "undecided")
         for item in golden:
-            assert item["usd"] == 6 * item["n"]  # USD 6 an item
+            assert 5 * item["n"] < item["usd"] < 13 * item["n"]  # 5 to 11 minutes at USD 60 an hour
 
 
 def test_a_context_too_short_excludes_a_route_before_its_price(default):
