@@ -511,11 +511,11 @@ def test_an_open_model_measured_above_todays_fires_the_quality_trigger(assessed)
 def test_an_option_calls_inferior_only_the_workloads_that_are_so_on_their_own_target(assessed):
     found = assessed("hyperscale")
     study, offers = found.case.study, market(found.results[COST], found.results[HOSTING])
-    # school-reports go to the batch, homework-help to gpt-oss at novita, and code-tutor to together
+    # school-reports go to the batch, the others to llama at novita, on which code-tutor is worse
     for route, inferior in [
         ("together-llama-3.1-70b", ["code-tutor"]),
-        ("novita-gpt-oss-120b", ["homework-help"]),
-        ("groq-gpt-oss-120b-batch", ["school-reports"]),
+        ("novita-llama-3.1-70b", ["code-tutor", "homework-help"]),
+        ("groq-gpt-oss-120b-batch", ["code-tutor", "school-reports"]),
     ]:
         results = changed(found, QUALITY, "quality", {"verdict": "inferior"}, route=route)
         routes = route_table(study, results)
