@@ -19,12 +19,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr, ndtri
 from scipy.stats import norm, rankdata
 
-from llmstudy.figure import FloatArray, Interval
+from llmstudy.figure import FloatArray, Interval, first_least
 
 _KNOTS = 10
 _PAIR_KNOTS = 4
@@ -106,14 +107,14 @@ def value_of_information(
     # (models, n, m) each
     out_of_sample, in_sample = (np.concatenate(of) for of in zip(*fits, strict=True))
     # the first model ignores what is learned and chooses today's best action
-    payoffs = np.vstack([np.zeros(len(gains)), gains[rows, out_of_sample.argmax(axis=2)]])
+    payoffs = np.vstack([np.zeros(len(gains)), gains[rows, _largest(out_of_sample, axis=2)]])
     by_fold = np.array([payoffs[:, fold].sum(axis=1) for fold in folds])
     out_of_sample_usd = np.empty(len(gains))
-    for fold, model in zip(folds, (by_fold.sum(axis=0) - by_fold).argmax(axis=1), strict=True):
+    for fold, model in zip(folds, _largest(by_fold.sum(axis=0) - by_fold, axis=1), strict=True):
         out_of_sample_usd[fold] = payoffs[model, fold]
     value = none_negative(normal_mean(out_of_sample_usd, level))
-    in_sample_usd = gains[rows, in_sample.argmax(axis=2)].mean(axis=1)
-    best = int(in_sample_usd.argmax())
+    in_sample_usd = gains[rows, _largest(in_sample, axis=2)].mean(axis=1)
+    best = int(_largest(in_sample_usd, axis=0))
     optimistic = max(float(in_sample_usd[best]), float(in_sample[best].max(axis=1).mean()))
     high = value.high + max(0.0, optimistic - value.estimate)
     return Interval(value.estimate, value.low, min(high, evpi(gains, level).high))
@@ -300,8 +301,17 @@ def best_penalties(products: FloatArray, p: int) -> FloatArray:
     residual = np.diag(covariance)[p:] - (slopes * (2 * along - among @ slopes)).sum(axis=1)
     # a fit on nearly as many columns as rows explains everything and nothing
     slack = np.maximum(1 - (1 + freedom) / n, 1e-6)
-    best = (np.maximum(residual, 0.0) / slack[:, None] ** 2).argmin(axis=0)
-    return np.asarray(_PENALTIES[best])
+    return np.asarray(_PENALTIES[first_least(np.maximum(residual, 0.0) / slack[:, None] ** 2, 0)])
+
+
+def _largest(x: FloatArray, axis: int) -> npt.NDArray[np.int64]:
+    """Position of the first of the largest values along an axis.
+
+    They are compared to nine digits of the largest of all: the last ones differ between processors,
+    and must not decide.
+    """
+    scale = float(np.abs(x).max())
+    return np.asarray(np.round(x / scale if scale else x, 9).argmax(axis=axis))
 
 
 def ridge(products: FloatArray, p: int, penalties: FloatArray) -> FloatArray:

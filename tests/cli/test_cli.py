@@ -72,7 +72,10 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "requests",
         "probe",
         "capacity",
+        "eval",
     }
+    evals = root.commands["eval"].commands
+    assert set(evals) == {"plan", "items", "run", "import", "audit", "compare", "gate"}
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
     assert all(name in first_page for name in root.commands)
