@@ -10,6 +10,8 @@ import pandas as pd
 from llmstudy.chapters.cost import api_bills
 from llmstudy.decide import labelling
 from llmstudy.decide.dates import move_dates
+from llmstudy.evals.canaries import canary_recall
+from llmstudy.evals.redaction import Redactor
 from llmstudy.evidence.case import Case, Tables, contenders
 from llmstudy.figure import Figure, Grade
 from llmstudy.measures import quality
@@ -22,11 +24,15 @@ from llmstudy.simulate.quality import (
 )
 from llmstudy.study import PairedEvidence, Study, Workload
 
+CANARIES = 200
+"""Values of each entity that are planted to see what the redaction misses."""
+
 
 def quality_tables(case: Case) -> Tables:
-    """The paired verdicts, and `dates`: when each candidate could move (`decide.dates`)."""
+    """The paired verdicts; `dates`: when each candidate could move; `redaction` of golden items."""
     verdicts = quality_verdicts(case.study)
-    return {"quality": verdicts, "dates": move_dates(case, verdicts)}
+    dates = move_dates(case, verdicts)
+    return {"quality": verdicts, "dates": dates, "redaction": redaction_leaks(case.study)}
 
 
 def quality_verdicts(study: Study) -> pd.DataFrame:
@@ -296,6 +302,26 @@ def protected_slices(study: Study) -> pd.DataFrame:
                 rows.append((*row, test.margin_share, test.verdict))
     columns = ["workload", "route", "slice", "n", "difference", "low", "high", "margin", "verdict"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def redaction_leaks(study: Study) -> pd.DataFrame:
+    """What the redaction of golden items leaves of planted values, by kind and of all together.
+
+    Returns: entity, planted, redacted (values), leak with low and high (shares that are left, with
+    Wilson's interval).
+    """
+    recall = canary_recall(Redactor(), CANARIES, np.random.default_rng(study.seed))
+    rows = recall[["entity", "planted", "redacted"]]
+    every = pd.DataFrame([{"entity": "all", **rows[["planted", "redacted"]].sum()}])
+    rows = pd.concat([rows, every], ignore_index=True)
+    leaks = [
+        quality.wilson(n - out, n) for n, out in zip(rows["planted"], rows["redacted"], strict=True)
+    ]
+    return rows.assign(
+        leak=[each.estimate for each in leaks],
+        low=[each.low for each in leaks],
+        high=[each.high for each in leaks],
+    )
 
 
 def doubts(verdicts: pd.DataFrame) -> pd.DataFrame:
