@@ -83,7 +83,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     assert set(capacities) == {"fit", "size"}
     logs = root.commands["requests"].commands
     assert set(logs) == {"import", "summary", "reconcile", "formats"}
-    groups = {"probe": probes, "capacity": capacities, "requests": logs}
+    groups = {"probe": probes, "capacity": capacities, "requests": logs, "eval": evals}
     commands = {name: command for name, command in root.commands.items() if name not in groups}
     commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}
     for name, command in commands.items():
