@@ -334,9 +334,10 @@ def _timeouts(config: Config) -> Iterator[str]:
         if cooldown is None or cooldown <= needed:
             stands = "missing" if cooldown is None else f"{cooldown:g} s"
             yield (
-                f"{at}: the router's cooldown_time is {stands}, but failures are counted within it, so that "
-                f"an upstream that hangs for the timeout of {either['timeout']:g} s would never "
-                f"cool down: write more than (allowed_fails + 1) x timeout, {needed:g} s."
+                f"{at}: the router's cooldown_time is {stands}, but failures are counted within "
+                f"it, so that an upstream that hangs for the timeout of {either['timeout']:g} s "
+                f"would never cool down: write more than (allowed_fails + 1) x timeout, {needed:g} "
+                "s."
             )
 
 
@@ -467,6 +468,7 @@ _SAME = {
     "model": "model",
     "timeout": "timeout_s",
     "stream_timeout": "stream_timeout_s",
+    "cooldown_time": "cooldown_s",
     "rpm": "rpm",
     "tpm": "tpm",
     "service_tier": "service_tier",
@@ -521,8 +523,8 @@ def _planned_values(
     for key, of_plan in _SAME.items():
         if params.get(key) != planned[of_plan]:
             yield (
-                f"{at}: {key} is {excerpt(str(params.get(key)))}, but the plan says "
-                f"{planned[of_plan]}: write the plan's."
+                f"{at}: {key} is {_written(params.get(key))}, but the plan says "
+                f"{_written(planned[of_plan])}: write the plan's."
             )
     share = (_number(params.get("weight")) or 0) / total if total else 1.0
     if abs(share - planned["weight_share"]) > 1e-9:
@@ -530,6 +532,10 @@ def _planned_values(
             f"{at}: its weight gives it {100 * share:.4g} % of the requests, but the plan says "
             f"{100 * planned['weight_share']:.4g} %: write the weights of the plan."
         )
+
+
+def _written(value: Any) -> str:
+    return "nothing" if value is None else excerpt(str(value))
 
 
 def _order(names: list[str]) -> str:
