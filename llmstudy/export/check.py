@@ -4,6 +4,7 @@ LiteLLM 1.106.2 starts with misspelt keys, fallbacks to nothing and prices of nu
 or overspends, when a request comes. Each rule here has been seen on the running proxy.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -71,6 +72,28 @@ def read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{file.name} is not a mapping: give a LiteLLM config.yaml.")
     return config
+
+
+def folder_faults(folder: Path) -> list[str]:
+    """What is wrong with an exported folder: a sentence for each fault, with its file.
+
+    Raises: ValueError if the folder has no `plan.json`, or a configuration that is no YAML mapping;
+    OSError if a file cannot be read.
+    """
+    try:
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        phases: Mapping[str, Any] = plan["phases"]
+        files = {phase["config"]: phase for phase in phases.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{folder} has no plan.json that can be read: give a folder written by `llmstudy "
+            "export gateway`."
+        ) from None
+    return [
+        f"{name}: {sentence}"
+        for name, phase in files.items()
+        for sentence in faults(read_config(folder / name), phase)
+    ]
 
 
 def check(config: Config, phase: Mapping[str, Any] | None = None) -> None:

@@ -28,6 +28,9 @@ from llmstudy.text import share, usd
 
 PHASES = {1: "APIs only, behind the gateway", 3: "hybrid, at the first step of the canary"}
 
+LONE_RETRIES = 2
+"""Retries of a request where no name has a fallback: LiteLLM's own default, written out."""
+
 LOG_MODULE = "log_rows"
 """The callback module beside each configuration, which writes the log that `llmstudy` reads."""
 
@@ -98,12 +101,12 @@ def config_of(plan: Mapping[str, Any], phase: int) -> dict[str, Any]:
         for each, weight in zip(alias["deployments"], _weights(alias["deployments"]), strict=True)
     ]
     longest_s = max(each["timeout_s"] for _, each, _ in deployments)
+    chains = [{name: alias["fallbacks"]} for name, alias in aliases.items() if alias["fallbacks"]]
     router = {
         "routing_strategy": "simple-shuffle",
-        "fallbacks": [
-            {name: alias["fallbacks"]} for name, alias in aliases.items() if alias["fallbacks"]
-        ],
-        "num_retries": 0,
+        "fallbacks": chains,
+        # where a fallback exists, a retry only keeps it waiting
+        "num_retries": 0 if chains else LONE_RETRIES,
         "timeout": longest_s,
         "stream_timeout": max(each["stream_timeout_s"] for _, each, _ in deployments),
         "allowed_fails": ALLOWED_FAILS,

@@ -315,12 +315,46 @@ class _Options:
                 f"{name}: no route is favoured over {self.primary}, so that phase 3 changes "
                 "nothing."
             )
+        yield from self._ties()
         batch = [r for r in self.permitted if getattr(self.study.routes[r], "tier", "") == "batch"]
         if batch:
             yield (
                 f"{name}: batches go to {listed(batch)} through the provider's own interface, not "
                 "through the gateway."
             )
+
+    def _ties(self) -> Iterator[str]:
+        """What of today's calls a gateway cannot carry to another provider."""
+        ties = self.spec.portability
+        if features := [each for each in ties.provider_features or () if each in _NOT_CARRIED]:
+            yield (
+                f"{self.workload}: its calls use {listed([_NOT_CARRIED[each] for each in features])} "
+                "of today's vendor, which no name here serves: replace them before phase 1."
+            )
+        own = [
+            what
+            for what, form in (
+                ("answer formats", ties.structured_output),
+                ("tools", ties.tool_schemas),
+            )
+            if form == "provider_specific"
+        ]
+        if own:
+            yield (
+                f"{self.workload}: its {listed(own)} are in a vendor's own form, which every other "
+                "provider refuses: write them as JSON schemas, which the gateway passes on."
+            )
+
+
+_NOT_CARRIED = {
+    "assistants": "assistants",
+    "built_in_tools": "built-in tools",
+    "embeddings": "embeddings",
+    "file_store": "the file store",
+    "guardrails": "guardrails",
+    "realtime": "the realtime interface",
+}
+"""Features of a vendor that a chat completion on another one does not have."""
 
 
 def _within(seconds: float | None, least: int, most: int) -> int:

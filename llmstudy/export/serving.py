@@ -48,6 +48,7 @@ def _script(decision: Decision, name: str, fleets: list[dict[str, Any]]) -> str:
         f"# One replica of {name}: {route.tensor_parallel} x {route.gpu}, sized by llmstudy from "
         f"{decision.origin}.\n{replicas}"
         "# The study pins no revision of the weights: add --revision COMMIT once it is chosen.\n"
+        "# Needs vLLM 0.25; a request asks for its metrics with include_metrics.\n"
         f"export VLLM_API_KEY=${{{variable(name, 'API_KEY')}:?set it as the gateway has it}}\n"
         f"exec vllm serve {shlex.quote(route.model)} \\\n  "
         + " \\\n  ".join(flags)

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from datetime import date
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from llmstudy.cli import app
 from llmstudy.evidence.case import permissions
-from llmstudy.export.check import faults, groups_of, read_config
+from llmstudy.export.check import faults, folder_faults, groups_of, read_config
 from llmstudy.export.gateway import config_of, export_gateway, gateway_files
 from llmstudy.export.plan import plan_of
 from llmstudy.export.serving import known_flags, serve_flags
@@ -272,6 +273,31 @@ def test_an_export_that_was_tampered_with_is_refused(exported, tamper, words):
     tamper(config)
     sentences = faults(config, plan_in(folder)["phases"]["3"])
     assert [sentence for sentence in sentences if words in sentence], sentences
+
+
+def test_a_folder_is_checked_as_a_whole(exported, tmp_path):
+    folder = exported("default")
+    assert folder_faults(folder) == []
+    copied = tmp_path / "copy"
+    shutil.copytree(folder, copied)
+    file = copied / "phase-1" / "config.yaml"
+    file.write_text(file.read_text().replace("num_retries: 0", "num_retries: 3"))
+    (sentence,) = folder_faults(copied)
+    assert sentence.startswith("phase-1/config.yaml: router_settings.num_retries is 3")
+    (copied / "plan.json").unlink()
+    with pytest.raises(ValueError, match=r"has no plan\.json"):
+        folder_faults(copied)
+
+
+def test_without_any_fallback_a_request_is_tried_again(exported):
+    phases = configs(exported("source_memo"))
+    assert [phases[n]["router_settings"]["num_retries"] for n in (1, 3)] == [2, 0]
+
+
+def test_what_no_other_provider_takes_is_named(exported):
+    readme = (exported("regulated") / "README.md").read_text()
+    assert "patient-messages: its calls use assistants of today's vendor" in readme
+    assert "patient-messages: its tools are in a vendor's own form" in readme
 
 
 def test_weights_are_whole_and_give_the_shares_of_the_canary(exported):
