@@ -20,21 +20,18 @@ Config = Mapping[str, Any]
 
 PRICES = ("input_cost_per_token", "output_cost_per_token")
 
+DEFAULT_ALLOWED_FAILS = 3
+"""A router's allowed_fails of this number counts as none (`_is_allowed_fails_set_on_router`)."""
+
+_SECTIONS = ("router_settings", "litellm_settings", "general_settings")
+
 _FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 
 _ENVIRONMENT = "os.environ/"
 
-_SECRETS = (
-    "api_key",
-    "azure_ad_token",
-    "client_secret",
-    "vertex_credentials",
-    "aws_access_key_id",
-    "aws_secret_access_key",
-    "aws_session_token",
-    "master_key",
-    "database_url",
-    "redis_password",
+_SECRET = re.compile(
+    r".*(_key|_key_id|_password|_secret)|azure_ad_token|aws_session_token|vertex_credentials|"
+    r"database_url|redis_url"
 )
 
 _NO_KEY = "none"
@@ -155,7 +152,7 @@ def _shape(config: Config) -> Iterator[str]:
             )
         elif not isinstance(deployment["litellm_params"].get("model"), str):
             yield f"model_list[{i}] names no model, so that it would serve nothing: write `model`."
-    for section in ("router_settings", "litellm_settings", "general_settings"):
+    for section in _SECTIONS:
         if not isinstance(config.get(section) or {}, Mapping):
             yield f"{section} is not a mapping, so that it would be ignored: write keys and values."
     for section, name, chains in _all_fallbacks(config):
@@ -186,7 +183,7 @@ _WHAT_BECOMES = {
 
 def _unknown_keys(config: Config) -> Iterator[str]:
     yield from _unknown("root", "the file's root", config)
-    for section in ("router_settings", "litellm_settings", "general_settings"):
+    for section in _SECTIONS:
         yield from _unknown(section, section, _section(config, section))
     for i, deployment in enumerate(config["model_list"]):
         at = _at(i, deployment)
@@ -327,8 +324,15 @@ def _timeouts(config: Config) -> Iterator[str]:
     cooldown = _number(router.get("cooldown_time"))  # a deployment's own is no window of failures
     if allowed is None:
         yield (
-            "router_settings.allowed_fails is missing, so that nothing ever cools down: write "
+            "router_settings.allowed_fails is missing, so that a dead upstream would be "
+            "tried until every request of a busy minute has failed: write "
             "a number, such as 1."
+        )
+    elif allowed == DEFAULT_ALLOWED_FAILS:
+        yield (
+            f"router_settings.allowed_fails is {allowed:g}, LiteLLM's default, which it takes for "
+            "left out, so that a dead upstream would be tried until every request of a busy minute "
+            "has failed: write another number."
         )
     for i, deployment in enumerate(config["model_list"]):
         at, params = _at(i, deployment), deployment["litellm_params"]
@@ -445,16 +449,16 @@ def _secrets(config: Config) -> Iterator[str]:
     if all(_LOOPBACK.match(base) for base in bases):
         return  # a drill on this machine: its keys open nothing
     places = [(f"{_at(i, d)}", d["litellm_params"]) for i, d in enumerate(config["model_list"])]
-    places += [(s, _section(config, s)) for s in ("general_settings", "router_settings")]
+    places += [(section, _section(config, section)) for section in _SECTIONS]
     for at, block in places:
-        for key in _SECRETS:
-            value = block.get(key)
-            if value in (None, _NO_KEY) or str(value).startswith(_ENVIRONMENT):
+        for key, value in block.items():
+            if not _SECRET.fullmatch(str(key)) or value in (None, _NO_KEY):
                 continue
-            yield (
-                f"{at}: {key} is written as a value, so that everyone who reads the file has it: "
-                f"write {_ENVIRONMENT}NAME, and set NAME where the gateway runs."
-            )
+            if not str(value).startswith(_ENVIRONMENT):
+                yield (
+                    f"{at}: {key} is written as a value, so that everyone who reads the file has "
+                    f"it: write {_ENVIRONMENT}NAME, and set NAME where the gateway runs."
+                )
     for name in _section(config, "environment_variables"):
         yield (
             f"environment_variables.{name} is written as a value, so that everyone who reads "

@@ -327,9 +327,10 @@ class _Options:
         """What of today's calls a gateway cannot carry to another provider."""
         ties = self.spec.portability
         if features := [each for each in ties.provider_features or () if each in _NOT_CARRIED]:
+            used = listed([_NOT_CARRIED[each] for each in features])
             yield (
-                f"{self.workload}: its calls use {listed([_NOT_CARRIED[each] for each in features])} "
-                "of today's vendor, which no name here serves: replace them before phase 1."
+                f"{self.workload}: its calls use {used} of today's vendor, which no name here "
+                "serves: replace them before phase 1."
             )
         own = [
             what

@@ -124,7 +124,11 @@ def test_a_sound_configuration_passes():
         (changed(ROUTER, cooldown_time=12), "write more than (allowed_fails + 1) x timeout, 12 s"),
         (changed(ROUTER, cooldown_time=...), "cooldown_time is missing"),
         (changed(PARAMS, timeout=60), "the timeout of 60 s would never cool down"),
-        (changed(ROUTER, allowed_fails=...), "nothing ever cools down"),
+        (changed(ROUTER, allowed_fails=...), "allowed_fails is missing"),
+        (changed(ROUTER, allowed_fails=3, cooldown_time=60), "which it takes for left out"),
+        (changed(ROUTER, redis_password="secret"), "redis_password is written as a value"),
+        (changed(("litellm_settings",), openai_key="sk-1"), "openai_key is written as a value"),
+        (changed(PARAMS, aws_access_key_id="AKIA0"), "aws_access_key_id is written as a value"),
         (changed(ROUTER, disable_cooldowns=True), "disable_cooldowns is on"),
         (changed(ROUTER, timeout=...), "waited for for 6,000 s"),
         (changed(ROUTER, stream_timeout=...), "stream_timeout is missing"),
@@ -154,6 +158,10 @@ def test_each_fault_is_refused_alone_and_named(config, words):
 def test_a_key_is_never_repeated_in_its_sentence():
     sentences = faults(changed(PARAMS, api_key="sk-live-0123456789"))
     assert "sk-live" not in " ".join(sentences)
+
+
+def test_a_price_is_no_secret_though_it_ends_with_a_token():
+    assert faults(changed(PARAMS, input_cost_per_token="2e-7")) == []
 
 
 def test_a_budget_may_fall_back_to_a_cheaper_route():
