@@ -219,13 +219,14 @@ class _Options:
         """Routes that a canary sends requests to in phase 3, and the share of its first step."""
         decided = self.results["07_triggers_and_routing"]
         wanted = (self.verdict["target"], decided["timing"]["targets"].get(self.workload))
+        first = float(canary_steps()["share"].iloc[0])
         shares = {}
         for route in dict.fromkeys(r for r in wanted if r in self.usable and r != self.primary):
             steps = rows_of(decided["canary"], **self._key(route))
-            steps = steps or [{"traffic_share": float(canary_steps()["share"].iloc[0])}]
-            shares[route] = min(step["traffic_share"] for step in steps)
-        # a canary that fits no smaller step is not sent all requests on the day of the switch
-        return {route: share for route, share in shares.items() if share < 1}
+            share = min((step["traffic_share"] for step in steps), default=first)
+            # a canary for which no smaller step fits is still not begun with all requests
+            shares[route] = share if share < 1 else first
+        return shares
 
     def aliases(self, targets: Mapping[str, float]) -> dict[str, Alias]:
         """The names that serve the workload: its own, then one for each route of it.
