@@ -79,7 +79,7 @@ def gateway_files(plan: Plan) -> dict[str, str]:
         "variables": variables(plan),
         "aliases": [*_public(plan)],
         "allowed_fails": ALLOWED_FAILS,
-        "unlike": _scheduled(plan),
+        "price_changes": _price_changes(plan),
     }
     files[".env.example"] = _page("env.j2", **shown)
     files["compose.yaml"] = _page("compose.yaml.j2", **shown)
@@ -252,23 +252,23 @@ def _diff(configs: Mapping[int, str]) -> str:
     return "".join(unified_diff(one, other, "phase-1/config.yaml", "phase-3/config.yaml", n=2))
 
 
-def _scheduled(plan: Plan) -> list[str]:
-    """The announced changes of prices within the study's horizon, a sentence each."""
+def _price_changes(plan: Plan) -> list[str]:
+    """The announced changes of prices within the horizon: route and day."""
     from llmstudy import prices
     from llmstudy.study import ApiRoute
     from llmstudy.units import month_start
 
     until = month_start(plan.study.as_of, plan.study.months)
     routes = {e.route: None for a in plan.phases[3].values() for e in a.deployments}
-    sentences = []
+    changed: list[str] = []
     for name in routes:
         route = plan.study.routes[name]
         if isinstance(route, ApiRoute) and route.price is None:
             changes = prices.scheduled_changes(
                 route.provider, route.model, plan.study.as_of, until, route.tier
             )
-            sentences += [f"{name} on {day}" for day in changes["effective"]]
-    return sentences
+            changed += [f"{name} on {day}" for day in changes["effective"]]
+    return changed
 
 
 def _teams(plan: Plan) -> Iterator[dict[str, Any]]:
