@@ -17,6 +17,7 @@ from llmstudy.cli import (
     diff,
     doctor,
     evals,
+    export,
     init,
     notebooks,
     probe,
@@ -47,6 +48,7 @@ app.add_typer(requests.app)
 app.add_typer(evals.app)
 app.add_typer(capacity.app)
 app.add_typer(probe.app)
+app.add_typer(export.app)
 
 
 def _version(requested: bool) -> None:
@@ -79,6 +81,7 @@ def _llmstudy(
     llmstudy requests reconcile LOG    compare logged cost and invoices with the tokens' price
     llmstudy eval import auto FILE     read any tool's evaluation into one table of scored answers
     llmstudy eval audit FILE       look for faults of the scorer before any claim rests on it
+    llmstudy export gateway RUN    write the gateway's files that carry the decision out
     llmstudy notebooks DIR         copy the chapters, to change and execute them in JupyterLab
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks
