@@ -27,8 +27,17 @@ OFFLINE = {
         *("MODEL_COST_MAP", "ANTHROPIC_BETA_HEADERS", "AUTOROUTER_PRESETS"),
         *("POLICY_TEMPLATES", "BLOG_POSTS"),
     )
-} | {"LITELLM_TELEMETRY": "False", "DISABLE_ADMIN_UI": "True", "NO_DOCS": "True"}
+} | {"LITELLM_TELEMETRY": "False", "HF_HUB_OFFLINE": "1", "NO_DOCS": "True"}
 """With them the gateway asks the network for nothing; without, it dials out at its start."""
+
+_START = """
+from litellm.caching.in_memory_cache import InMemoryCache
+InMemoryCache.__init__.__defaults__ = (100_000, *InMemoryCache.__init__.__defaults__[1:])
+from litellm import run_server
+run_server()
+"""
+"""LiteLLM forgets failures and cooldowns where more than some 50 deployments are busy: its router
+remembers 200 items, and drops first what ends first. A drill has more names than a gateway."""
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
 _READY_S = 120.0
@@ -87,12 +96,11 @@ def running(
         **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), way_out),
         **dict.fromkeys(("NO_PROXY", "no_proxy"), f"{HOST},localhost"),
     }
-    start = "from litellm import run_server; run_server()"
     words = ["--config", str(path), "--host", HOST, "--port", str(port)]
     started = time.monotonic()
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [str(python), "-c", start, *words],
+            [str(python), "-c", _START, *words],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
