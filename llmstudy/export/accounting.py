@@ -40,17 +40,14 @@ class Reply:
         >>> Reply("api-a#1 api-a#2", error=False, ended=True, first_s=0.1, whole_s=0.2).verdict
         'truncated'
         """
-        numbers = [int(n) for _, n in _TOKEN.findall(self.content)]
-        whole = numbers == list(range(1, TOKENS + 1)) and len(self._names) == 1
-        if whole and self.ended and not self.error:
+        if self._whole and self.ended and not self.error:
             return "answered"
         return "truncated" if self.content or self.silent else "failed"
 
     @property
     def silent(self) -> bool:
         """Whether nothing but its content tells the client that the answer is not whole."""
-        numbers = [int(n) for _, n in _TOKEN.findall(self.content)]
-        return self.ended and not self.error and numbers != list(range(1, TOKENS + 1))
+        return self.ended and not self.error and not self._whole
 
     @property
     def answered_by(self) -> str | None:
@@ -61,6 +58,11 @@ class Reply:
     def failover_s(self) -> float:
         """How long the client waited: for the first text of a stream, else for the whole answer."""
         return self.whole_s if self.first_s is None else self.first_s
+
+    @property
+    def _whole(self) -> bool:
+        numbers = [int(n) for _, n in _TOKEN.findall(self.content)]
+        return numbers == list(range(1, TOKENS + 1)) and len(self._names) == 1
 
     @property
     def _names(self) -> set[str]:

@@ -116,6 +116,8 @@ def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
     if not config.get("model_list"):
         raise ValueError("model_list is missing: a gateway that serves nothing cannot be drilled")
     made = copy.deepcopy(dict(config))
+    # each by itself: YAML lets two share one block by an anchor
+    made["model_list"] = [copy.deepcopy(each) for each in config["model_list"]]
     router = made["router_settings"] = made.get("router_settings") or {}
     allowed_fails = router.get("allowed_fails")
     attempts = 1 + (2 if allowed_fails is None else int(allowed_fails))

@@ -120,7 +120,7 @@ def drill(
             *_of_rows([*spread, *sent], log, rows),
         ]
     return Drill(
-        _table(copied, sent, log),
+        _table(sent, log),
         weights,
         tuple(dict.fromkeys(faults)),
         tuple(_limits(sent)),
@@ -387,7 +387,7 @@ def _of_import(sent: Sequence[Sent], file: Path) -> Iterator[str]:
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _table(copied: Copy, sent: Sequence[Sent], log: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _table(sent: Sequence[Sent], log: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row per fault and way of answering. Times in seconds, costs in USD per request."""
     rows = Counter(_session(row) for row in log)
     lines = []

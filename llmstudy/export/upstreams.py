@@ -44,6 +44,7 @@ _FIELDS = {
     *("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"),
     *("temperature", "top_p", "response_format", "tools", "tool_choice", "user", "seed", "stop"),
     *("n", "input", "encoding_format", "dimensions", "service_tier", "reasoning_effort"),
+    "metadata",
     *("logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "parallel_tool_calls"),
 }
 
