@@ -47,14 +47,15 @@ class Drill:
     """What a drill of one configuration saw.
 
     table: one row per fault and way of answering (streamed or not): what became of the requests.
-    faults: what is wrong with the configuration, in sentences. limits: what this gateway cannot
-    save, in sentences. changes: what was drilled otherwise than the file has it.
+    weights: how often each deployment of a name answered. faults: what is wrong with the
+    configuration, in sentences. alone: names whose only upstream nothing stands in for. changes:
+    what was drilled otherwise than the file has it.
     """
 
     table: pd.DataFrame
     weights: pd.DataFrame
     faults: tuple[str, ...]
-    limits: tuple[str, ...]
+    alone: tuple[str, ...]
     changes: tuple[str, ...]
     requests: int
     start_s: float
@@ -123,7 +124,7 @@ def drill(
         _table(sent, log),
         weights,
         tuple(dict.fromkeys(faults)),
-        tuple(_limits(sent)),
+        tuple(dict.fromkeys(each.of for each in copied.chains if not each.others)),
         copied.changes,
         len(spread) + len(sent),
         gateway.start_s,
@@ -193,6 +194,8 @@ def _one_chain(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, chain: Chai
         bodies = list(mocks[chain.primary.upstream].bodies)
         attempts = sum(body["messages"][0]["content"] == identity for body in bodies)
         sent.append(Sent(identity, chain, reply, attempts))
+        if attempts > 1:
+            break  # a fault already; with back-off each request takes its ten seconds
     for name in broken:
         mocks.set_fault(name, "healthy")
     return sent
@@ -449,35 +452,26 @@ def _weights(copied: Copy, sent: Sequence[Sent]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def _limits(sent: Sequence[Sent]) -> Iterator[str]:
-    """What the gateway cannot save, with its share."""
-    during = [each for each in sent if not each.recovered]
-    streams = [e for e in during if e.chain.streamed and e.chain.fault in _ONLY_WHOLE]
+def limits_of(table: pd.DataFrame) -> list[str]:
+    """What a gateway cannot save, in sentences with its share. table: of one drill or several."""
+    sentences = []
     for fault in _ONLY_WHOLE:
-        mine = [each for each in streams if each.chain.fault == fault]
-        lost = [each for each in mine if each.reply.verdict != "answered"]
-        silent = sum(each.reply.silent for each in lost)
-        if lost:
-            told = (
-                "nothing but its length tells the client"
-                if silent
-                else "the client is told by an error in the stream, and must send it again"
+        for streamed in (False, True):
+            rows = table[(table["fault"] == fault) & (table["streamed"] == streamed)]
+            n = int(rows["requests"].sum())
+            lost = n - int(rows[["by_primary", "by_fallback"]].sum().sum())
+            if lost == 0:
+                continue
+            sentences.append(
+                f"{'A stream' if streamed else 'An answer in one piece'} whose upstream "
+                f"{FAULTS[fault]} is not saved: {lost} of {n} were lost ({lost / n:.0%}), and "
+                + (
+                    "nothing but its length tells the client."
+                    if rows["silent"].sum()
+                    else "the client, who is told by an error, must send it again."
+                )
             )
-            yield (
-                f"A stream whose upstream {FAULTS[fault]} is not saved: {len(lost)} of "
-                f"{len(mine)} were truncated ({len(lost) / len(mine):.0%}), and {told}."
-            )
-    for fault in _ONLY_WHOLE:
-        mine = [e for e in during if not e.chain.streamed and e.chain.fault == fault]
-        lost = [each for each in mine if each.reply.verdict != "answered"]
-        if lost:
-            yield (
-                f"An answer in one piece whose upstream {FAULTS[fault]} is not saved: {len(lost)} "
-                f"of {len(mine)} ({len(lost) / len(mine):.0%})."
-            )
-    alone = sorted({each.chain.of for each in sent if not each.chain.others})
-    if alone:
-        yield f"Nothing answers in place of the only upstream of {listed(alone)} while it is down."
+    return sentences
 
 
 # --- small ----------------------------------------------------------------------------------------

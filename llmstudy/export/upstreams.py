@@ -30,14 +30,14 @@ SLOW_S = 1.5
 
 FAULTS = {
     "healthy": "answers",
-    "500": "status 500",
-    "429": f"status 429, Retry-After {RETRY_AFTER_S}",
+    "500": "answers with status 500",
+    "429": f"answers with status 429 and Retry-After {RETRY_AFTER_S}",
     "hang": "takes the request and never answers",
     "killed": "refuses connections",
-    "slow first token": "the first token comes late",
+    "slow first token": "sends its first token late",
     "cut": f"breaks the connection after {SENT_TOKENS} of {TOKENS} tokens",
     "clean end": f"ends in order after {SENT_TOKENS} of {TOKENS} tokens",
-    "empty": "status 200 with nothing in it",
+    "empty": "answers with status 200 and nothing in it",
 }
 
 _FIELDS = {

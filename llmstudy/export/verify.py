@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy.export.check import Config, faults, read_config
+from llmstudy.text import listed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def verify(folder: Path, say: Callable[[str], None] = lambda line: None) -> Veri
         return Verification(empty, empty, tuple(wrong), (), (), False, 0, 0.0, 0.0)
 
     # scipy and the importer load slowly, and a faulty file needs neither
-    from llmstudy.export.drill import drill
+    from llmstudy.export.drill import drill, limits_of
     from llmstudy.export.environment import proxy_python
 
     python = proxy_python(say)
@@ -60,11 +61,16 @@ def verify(folder: Path, say: Callable[[str], None] = lambda line: None) -> Veri
         modules = sorted((folder / phase["config"]).parent.glob("*.py"))
         drills[name] = drill(configs[name], modules, python, say)
     every = drills.values()
+    table = pd.concat([each.table.assign(phase=name) for name, each in drills.items()])
+    alone = sorted({name for each in every for name in each.alone})
+    limits = limits_of(table)
+    if alone:
+        limits.append(f"Nothing answers in place of the only upstream of {listed(alone)}.")
     return Verification(
-        pd.concat([each.table.assign(phase=name) for name, each in drills.items()]),
+        table,
         pd.concat([each.weights.assign(phase=name) for name, each in drills.items()]),
         tuple(f"phase {name}: {fault}" for name, each in drills.items() for fault in each.faults),
-        tuple(dict.fromkeys(limit for each in every for limit in each.limits)),
+        tuple(limits),
         tuple(dict.fromkeys(change for each in every for change in each.changes)),
         True,
         sum(each.requests for each in every),
@@ -90,11 +96,11 @@ def _unlisted(folder: Path, config: Config) -> list[str]:
     """Variables of a configuration that `.env.example` lacks: an unset key shows only when used."""
     example = folder / ".env.example"
     lines = example.read_text(encoding="utf-8").splitlines() if example.exists() else []
-    listed = {line.partition("=")[0].strip() for line in lines}
+    named = {line.partition("=")[0].strip() for line in lines}
     return [
         f"{name} is not in .env.example, so that nobody sets it and its upstream never answers: "
         "add it."
-        for name in sorted(set(_variables(config)) - listed)
+        for name in sorted(set(_variables(config)) - named)
     ]
 
 

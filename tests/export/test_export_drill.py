@@ -12,7 +12,7 @@ from llmstudy.export import proxy
 from llmstudy.export.accounting import Reply
 from llmstudy.export.check import read_config
 from llmstudy.export.copies import KEY, Price, drill_copy
-from llmstudy.export.drill import Sent, _limits, _of_chain, _of_import, _of_prices, _table
+from llmstudy.export.drill import Sent, _of_chain, _of_import, _of_prices, _table, limits_of
 from llmstudy.export.environment import LOCK, install_commands
 from llmstudy.export.upstreams import TOKENS
 from llmstudy.export.verify import verify
@@ -151,12 +151,13 @@ def test_a_stream_that_stops_after_its_first_token_is_truncated_and_said_so(faul
     copied, chain = chain_of(fault)
     short = reply_of(chain.primary.upstream, 5, error=not ended, ended=ended)
     sent = [Sent(f"{fault}-{i}", chain, short, 1) for i in range(4)]
-    table = _table(sent, []).set_index(["fault", "streamed"])
+    rows = _table(sent, [])
+    table = rows.set_index(["fault", "streamed"])
     assert table.loc[(fault, True), ["requests", "truncated"]].tolist() == [4, 4]
     assert table.loc[(fault, True), "silent"] == (4 if ended else 0)
     assert list(_of_chain(copied, chain, sent)) == []
-    [limit] = _limits(sent)
-    assert "4 of 4 were truncated (100%)" in limit
+    [limit] = limits_of(rows)
+    assert "4 of 4 were lost (100%)" in limit
     assert ("nothing but its length" in limit) == ended
 
 

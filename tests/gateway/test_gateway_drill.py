@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llmstudy.export.check import read_config
-from llmstudy.export.drill import drill
+from llmstudy.export.drill import drill, limits_of
 from llmstudy.export.gateway import export_gateway
 from llmstudy.export.source import Decision
 from llmstudy.export.verify import verify
@@ -86,7 +86,7 @@ def test_the_drill_alone_names_the_fault_of_a_case(drilled, case, words):
     seen = drilled(case)
     if words is None:
         assert seen.faults == ()
-        assert any("were truncated" in limit for limit in seen.limits)
+        assert any("were lost (100%)" in limit for limit in limits_of(seen.table))
     else:
         assert any(words in fault for fault in seen.faults), seen.faults
 
