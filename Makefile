@@ -8,7 +8,7 @@ BIN := .venv/bin
 # Where this is set, every process compiles pandas and scipy anew, which takes some 4 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: memo test test-wheel test-vllm test-browser probe-gpu lab reference example env clean
+.PHONY: memo test test-wheel test-vllm test-browser test-gateway probe-gpu lab reference example env clean
 
 memo: env
 	@$(BIN)/llmstudy run $(STUDY)
@@ -39,6 +39,11 @@ test-wheel: env
 test-browser: env
 	@sh tests/browser/make_environment.sh .venv-browser
 	.venv-browser/bin/pytest -p no:cacheprovider tests/browser
+
+# The exported gateway on the real LiteLLM proxy, offline, in an environment of its own in the user's
+# cache folder: every fault at every name of the four studies, some six minutes on two cores.
+test-gateway: env
+	LLMSTUDY_TEST_GATEWAY=1 $(BIN)/pytest -p no:cacheprovider -n 1 tests/gateway
 
 # Records in data/probes what this machine's GPU gives, with random weights: no model is downloaded.
 # VLLM_PYTHON names an interpreter that has vLLM, where this environment has not: see the extra gpu.

@@ -184,17 +184,22 @@ def too_long(longest_tokens: int) -> str:
     )
 
 
+_ENDED_US = "epoch_us(ts_start) + 1e6 * coalesce(latency_s, 0)"
+"""Attempts are in order by their ends: a gateway may have a stream begin with the request, before
+the attempt that failed."""
+
 _ATTEMPTS_SQL = f"""
 WITH shared AS (
-  SELECT n, request_id, ts_start, lag(ok) OVER call AS ok_before, lag(ts_start) OVER call AS before
+  SELECT n, request_id, ts_start, {_ENDED_US} AS ended,
+    lag(ok) OVER call AS ok_before, lag(ts_start) OVER call AS before
   FROM alike WHERE has_id AND request_id IN (
     SELECT request_id FROM alike WHERE has_id GROUP BY request_id HAVING count(*) > 1)
-  WINDOW call AS (PARTITION BY request_id ORDER BY ts_start, n)),
+  WINDOW call AS (PARTITION BY request_id ORDER BY {_ENDED_US}, n)),
 counted AS (
   SELECT n, request_id, sum((before IS NULL OR ok_before
     OR epoch(ts_start - before) > {LONGEST_CALL.total_seconds():.0f})::INT) OVER (
-    PARTITION BY request_id ORDER BY ts_start, n ROWS UNBOUNDED PRECEDING) AS call_n,
-  row_number() OVER (PARTITION BY request_id ORDER BY ts_start, n) AS place
+    PARTITION BY request_id ORDER BY ended, n ROWS UNBOUNDED PRECEDING) AS call_n,
+  row_number() OVER (PARTITION BY request_id ORDER BY ended, n) AS place
   FROM shared),
 sized AS (
   SELECT request_id, call_n, count(*) AS size, max(place) AS last
@@ -205,11 +210,11 @@ FROM counted JOIN sized USING (request_id, call_n) JOIN alike USING (n)"""
 """Rows that share an id, in calls: those up to an answer or up to `LONGEST_CALL` later are one;
 later ones are another call with the same id."""
 
-_CALLS_SQL = """
+_CALLS_SQL = f"""
 WITH calls AS (
   SELECT request_id, call_n, min(ts_start) AS begin_, count(*) AS attempts_,
     count(*) FILTER (NOT is_outcome AND tokens > 0) AS failed_, sum(logged_usd) AS usd_,
-    arg_min(model_requested, (ts_start, n)) AS asked_
+    arg_min(model_requested, ({_ENDED_US}, n)) AS asked_
   FROM attempts GROUP BY ALL)
 SELECT a.* REPLACE (
     begin_ AS ts_start, latency_s + epoch(ts_start - begin_) AS latency_s,

@@ -252,6 +252,29 @@ def test_attempts_of_one_call_count_once_with_the_outcome_of_the_last(tmp_path, 
     assert log.lost.empty
 
 
+def test_a_stream_that_begins_before_its_failed_attempt_is_one_call(tmp_path):
+    # as LiteLLM 1.106.2 logs a failover: the answer's row starts with the client's request
+    rows = [("a", 0.001, "false", "", 2.0), ("a", 0, "true", 700, 2.04)]
+    log = _attempts(tmp_path, rows)
+    [call] = log.accepted.to_dict("records")
+    assert (call["ok"], call["attempts"], call["latency_s"]) == (True, 2, pytest.approx(2.04))
+    assert log.lost.empty
+
+
+def test_a_health_check_of_the_gateway_is_no_request(tmp_path):
+    rows = (paths.ROOT / "tests/requests/samples/litellm.jsonl").read_text().splitlines()
+    check = json.loads(rows[0])
+    name = "litellm-internal-health-check"
+    check["metadata"] |= {"user_api_key_alias": name, "user_api_key_hash": name}
+    check |= {"litellm_call_id": "check", "id": "check", "request_tags": [name]}
+    log = tmp_path / "log.jsonl"
+    log.write_text("\n".join([*rows, json.dumps(check)]))
+    before = read_log(paths.ROOT / "tests/requests/samples/litellm.jsonl")
+    after = read_log(log)
+    assert len(after.accepted) == len(before.accepted)
+    assert after.lost.equals(before.lost)
+
+
 def test_a_log_that_shows_attempts_shows_which_requests_took_one(tmp_path):
     rows = [("a", 0, "false", "", 0.1), ("a", 1, "true", 700, 0.9), ("b", 0, "true", 10, 0.1)]
     calls = _attempts(tmp_path, rows).accepted.set_index("request_id")
