@@ -73,7 +73,10 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "probe",
         "capacity",
         "eval",
+        "export",
     }
+    exports = root.commands["export"].commands
+    assert set(exports) == {"gateway", "verify"}
     evals = root.commands["eval"].commands
     assert set(evals) == {"plan", "items", "run", "import", "audit", "compare", "gate"}
     probes = root.commands["probe"].commands
@@ -83,7 +86,13 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     assert set(capacities) == {"fit", "size"}
     logs = root.commands["requests"].commands
     assert set(logs) == {"import", "summary", "reconcile", "formats"}
-    groups = {"probe": probes, "capacity": capacities, "requests": logs, "eval": evals}
+    groups = {
+        "probe": probes,
+        "capacity": capacities,
+        "requests": logs,
+        "eval": evals,
+        "export": exports,
+    }
     commands = {name: command for name, command in root.commands.items() if name not in groups}
     commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}
     for name, command in commands.items():
