@@ -39,9 +39,10 @@ def gateway(
     price list or the contract, of a fleet its whole cost by the token.
 
     DIR gets `phase-1/config.yaml`, `phase-3/config.yaml`, `diff.md`, `plan.json`, `compose.yaml`,
-    `.env.example` (names of keys, no values), `serving/ROUTE.sh` for each self-hosted route, and
-    `README.md`, which says how to start it and what it cannot do. No route gets data that the study
-    forbids it. The same decision gives the same bytes.
+    `.env.example` (names of keys, no values), `requests.yaml` (how a study reads the log),
+    `serving/ROUTE.sh` for each self-hosted route, and `README.md`, which says how to start it and
+    what it cannot do. No route gets data that the study forbids it. The same decision gives the
+    same bytes.
 
     What LiteLLM would ignore, guess or turn around is refused, a sentence per fault. A study file
     is assessed first, which takes as long as a run; a run's folder is not.

@@ -69,6 +69,9 @@ def gateway_files(plan: Plan) -> dict[str, str]:
     for phase, text in configs.items():
         files[f"phase-{phase}/config.yaml"] = text
         files[f"phase-{phase}/{LOG_MODULE}.py"] = callback
+    files["requests.yaml"] = yaml_text(
+        {"requests": _log_block(plan)}, "For the study file: how it reads this gateway's log."
+    )
     files["plan.json"] = io.dumps(as_json)
     files["diff.md"] = _page("diff.md.j2", rows=[*_switch(plan)], diff=_diff(configs))
     shown = {
@@ -269,6 +272,21 @@ def _price_changes(plan: Plan) -> list[str]:
             )
             changed += [f"{name} on {day}" for day in changes["effective"]]
     return changed
+
+
+def _log_block(plan: Plan) -> dict[str, Any]:
+    """The study's block on the gateway's log: every name of the gateway as its workload."""
+    names = {
+        name: alias.workload
+        for aliases in plan.phases.values()
+        for name, alias in aliases.items()
+        if name != alias.workload
+    }
+    return {
+        "path": "log/gateway.jsonl",
+        "columns": {"workload": "model_group"},
+        "words": {"workload": names},
+    }
 
 
 def _teams(plan: Plan) -> Iterator[dict[str, Any]]:

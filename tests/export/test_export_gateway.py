@@ -20,6 +20,7 @@ from llmstudy.export.plan import plan_of
 from llmstudy.export.serving import known_flags, serve_flags
 from llmstudy.export.source import Decision, decision
 from llmstudy.prices import rate
+from llmstudy.requests.importers import read_log
 from llmstudy.study import ApiRoute
 
 STUDIES = ("default", "hyperscale", "regulated", "source_memo")
@@ -309,6 +310,32 @@ def test_weights_are_whole_and_give_the_shares_of_the_canary(exported):
 def test_a_configuration_is_made_from_its_plan_alone(exported):
     plan = plan_in(exported("default"))
     assert config_of(plan, 3) == configs(exported("default"))[3]
+
+
+def test_a_request_that_fell_back_is_its_workloads_in_the_log(exported, tmp_path):
+    """A row as the callback writes it, of a fallback's attempt."""
+    block = YAML(typ="safe").load((exported("default") / "requests.yaml").read_text())["requests"]
+    row = {
+        "litellm_call_id": "1",
+        "trace_id": "1",
+        "startTime": 1796133819.8,
+        "endTime": 1796133820.3,
+        "completionStartTime": 1796133820.3,
+        "status": "success",
+        "custom_llm_provider": "openai",
+        "model": "gpt-4o",
+        "call_type": "acompletion",
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "response_cost": 0.00045,
+    }
+    groups = ["support-chat", "support-chat.openai-gpt-4o", "extraction.h200-gpt-oss-120b"]
+    rows = [row | {"litellm_call_id": g, "trace_id": g, "model_group": g} for g in groups]
+    log = tmp_path / "gateway.jsonl"
+    log.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    read = read_log(log, columns=block["columns"], words=block["words"]).accepted
+    assert list(read["workload"]) == ["support-chat", "support-chat", "extraction"]
+    assert read["logged_usd"].sum() == pytest.approx(3 * 0.00045)
 
 
 # --- the command ----------------------------------------------------------------------------
