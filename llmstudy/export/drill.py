@@ -10,11 +10,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -213,7 +215,8 @@ def _recovery(
 
 def _check_health(gateway: proxy.Proxy, copied: Copy) -> None:
     """Asks for the health of one name, as a probe might: it is paid for, and no request."""
-    gateway.get(f"/health?model={next(iter(copied.shares))}")
+    with suppress(OSError):  # status 503 where it is not well
+        gateway.get(f"/health?model={quote(next(iter(copied.shares)))}")
 
 
 def _wait_for_rows(rows: Path) -> None:
