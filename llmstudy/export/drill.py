@@ -309,10 +309,11 @@ def _of_chain(copied: Copy, chain: Chain, sent: Sequence[Sent]) -> Iterator[str]
         if any(each.reply.verdict != "failed" for each in sent):
             yield f"{_at(chain)}: a client is not told that it failed ({_what(sent[0].reply)})."
         return
+    able = (chain.primary, *chain.others)[-1]
     if _saves(chain) and lost:
         yield (
             f"{_at(chain)}: {len(lost)} of {len(sent)} requests were not answered "
-            f"({_what(lost[0].reply)}), although {chain.others[-1].deployment} could: see its "
+            f"({_what(lost[0].reply)}), although {able.deployment} could: see its "
             "fallbacks."
         )
     if chain.fault == "healthy":
