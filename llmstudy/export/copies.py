@@ -201,7 +201,7 @@ def _shorten(config: dict[str, Any], router: dict[str, Any], attempts: int) -> f
     for each in (router, *params):
         timeout_s = float(each.get("timeout") or longest_s)
         if each.get("cooldown_time") and timeout_s:
-            of_timeout = min(float(each["cooldown_time"]) / timeout_s, attempts + 0.5)
+            of_timeout = min(float(each["cooldown_time"]) / timeout_s, 2 * attempts + 0.5)
             each["cooldown_time"] = of_timeout * TIMEOUT_S
         cooldowns.append(float(each.get("cooldown_time") or 0))
         if each.get("timeout"):
