@@ -60,7 +60,7 @@ class Chain:
     """A name of the copy, its primary upstream, and those that may answer in its place, in order.
 
     name: as the copy has it. of: as the file has it. others: without those that are the primary's
-    own upstream.
+    own upstream. tries: how often a request may meet it, which a fallback may name once more.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Chain:
     streamed: bool
     primary: Route
     others: tuple[Route, ...]
+    tries: int = 1
 
     @property
     def prices(self) -> dict[str, Price]:
@@ -156,8 +157,10 @@ def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
             router["model_group_alias"][name + mark] = served + mark
         primary = _route(drilled)
         others = {each.upstream: each for each in map(_route, [*group, *spare])}
+        tries = 1 + sum(_route(each).upstream == primary.upstream for each in spare)
         others.pop(primary.upstream)
-        chains.append(Chain(name + mark, name, fault, streamed, primary, tuple(others.values())))
+        rest = tuple(others.values())
+        chains.append(Chain(name + mark, name, fault, streamed, primary, rest, tries))
     return Copy(made, tuple(chains), shares, attempts, cooldown_s, tuple(changes))
 
 
@@ -198,7 +201,7 @@ def _shorten(config: dict[str, Any], router: dict[str, Any], attempts: int) -> f
     for each in (router, *params):
         timeout_s = float(each.get("timeout") or longest_s)
         if each.get("cooldown_time") and timeout_s:
-            of_timeout = min(float(each["cooldown_time"]) / timeout_s, attempts + 0.5)
+            of_timeout = min(float(each["cooldown_time"]) / timeout_s, 2 * attempts + 0.5)
             each["cooldown_time"] = of_timeout * TIMEOUT_S
         cooldowns.append(float(each.get("cooldown_time") or 0))
         if each.get("timeout"):
