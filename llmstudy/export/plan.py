@@ -364,12 +364,14 @@ def _within(seconds: float | None, least: int, most: int) -> int:
 
 
 def cooldown_s(timeout_s: int) -> int:
-    """The shortest whole cooldown that failures of this timeout, one after another, can trip.
+    """The shortest whole cooldown that requests of one caller, one after another, can trip.
+
+    Each may wait for two deployments that hang, such as a canary's and the primary behind it.
 
     >>> cooldown_s(10)
-    31
+    61
     """
-    return (ALLOWED_FAILS + 1) * timeout_s + 1
+    return 2 * (ALLOWED_FAILS + 1) * timeout_s + 1
 
 
 def _provider(study: Study, route: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from llmstudy.answer import Changes, answer, prepare
 from llmstudy.memo import sliders as snippet
-from llmstudy.text import share, usd
+from llmstudy.text import share, signed_usd, usd
 
 GRID = {"VOLUMES": (0.05, 1.0, 10.0), "GPU_PRICES": (0.5, 1.0), "MARGIN_STEPS": (-0.03, 0.0, 0.05)}
 
@@ -63,7 +63,7 @@ def test_a_difference_to_the_base_is_between_the_same_move_of_both(base, data):
         route = workload.best.route
         before = then.workloads[name].of(route).saving_usd["p50"]
         less = workload.best.saving_usd["p50"] - before
-        assert data["text"][row[1 + 6 * k + 3]] == f"+{usd(less)}"
+        assert data["text"][row[1 + 6 * k + 3]] == signed_usd(less)
 
 
 def test_the_base_case_is_marked_and_is_where_the_sliders_stand(made, data):
