@@ -117,7 +117,7 @@ logged as free: write the price per token.']
     """
     if shape := [*_shape(config)]:
         return shape
-    found = [
+    sentences = [
         *_unknown_keys(config),
         *_names(config),
         *_prices(config),
@@ -129,8 +129,8 @@ logged as free: write the price per token.']
         *_weights(config),
     ]
     if phase is not None:
-        found += _against_plan(config, phase)
-    return list(dict.fromkeys(found))
+        sentences += _against_plan(config, phase)
+    return list(dict.fromkeys(sentences))
 
 
 # --- shape and keys -------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
     fallbacks = fallbacks_of(made)
     aliases = dict(router.get("model_group_alias") or {})
     targets = {target for chain in fallbacks.values() for target in chain}
-    asked = [*(name for name in groups if name not in targets), *aliases] or list(groups)
+    requested = [*(name for name in groups if name not in targets), *aliases] or list(groups)
     shares = {
         name: tuple(
             (_route(each), share) for each, share in zip(group, _shares(group), strict=True)
@@ -136,7 +136,7 @@ def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
         for name, group in groups.items()
     }
     chains = []
-    cases = [(n, f, s) for f in faults for s in (False, True) for n in asked]
+    cases = [(n, f, s) for f in faults for s in (False, True) for n in requested]
     for number, (name, fault, streamed) in enumerate(cases):
         mark = f"~{number}"
         served = aliases.get(name, name)

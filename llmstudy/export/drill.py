@@ -365,16 +365,16 @@ def _of_import(sent: Sequence[Sent], file: Path) -> Iterator[str]:
     wanted_usd = logged_usd = 0.0
     for each in sent:
         answered = each.reply.verdict == "answered"
-        found = by_identity.get(each.identity)
-        n = 0 if found is None else len(found)
+        logged = by_identity.get(each.identity)
+        n = 0 if logged is None else len(logged)
         if not answered or n == 0:
             continue
-        assert found is not None
-        row = found.iloc[-1]
+        assert logged is not None
+        row = logged.iloc[-1]
         if n > 1 or not row["ok"]:
             yield (
                 f"{_at(each.chain)}: the importer reads one answered request as {n} rows, "
-                f"{int(found['ok'].sum())} of them answered."
+                f"{int(logged['ok'].sum())} of them answered."
             )
             continue
         tokens = (row["input_tokens"], row["cached_input_tokens"], row["output_tokens"])

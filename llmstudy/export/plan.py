@@ -452,7 +452,7 @@ def _limited(study: Study, aliases: Aliases) -> dict[str, Alias]:
         return max(1, floor(limit * share / everywhere.count((workload, route))))
 
     def limited(workload: str, deployments: Iterable[Deployment]) -> tuple[Deployment, ...]:
-        found = []
+        limited = []
         for each in deployments:
             limits = getattr(study.routes[each.route], "rate_limit", None)
             requests, tokens = (
@@ -461,8 +461,8 @@ def _limited(study: Study, aliases: Aliases) -> dict[str, Alias]:
             )
             rpm = part(workload, each.route, requests, by_tokens=False)
             tpm = part(workload, each.route, tokens, by_tokens=True)
-            found.append(replace(each, rpm=rpm, tpm=tpm))
-        return tuple(found)
+            limited.append(replace(each, rpm=rpm, tpm=tpm))
+        return tuple(limited)
 
     return {
         name: replace(alias, deployments=limited(alias.workload, alias.deployments))

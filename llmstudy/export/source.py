@@ -47,10 +47,10 @@ def _of_run(folder: Path) -> Decision:
 
 
 def _results(folder: Path, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    values: dict[str, Any] = json.loads(
         (folder / "results" / f"{name}.json").read_text(encoding="utf-8")
     )
-    return found
+    return values
 
 
 def _of_study(file: Path) -> Decision:

@@ -127,8 +127,8 @@ def items(
         if sheet:
             sets.write_sheet(sets.sheet_of(made, labellers), sheet)
     if as_json:
-        known = {"version": made.version, "items": len(made.items), "out": out, "about": made.about}
-        print_json({**known, "labelling": state, "agreement": alpha})
+        facts = {"version": made.version, "items": len(made.items), "out": out, "about": made.about}
+        print_json({**facts, "labelling": state, "agreement": alpha})
         return
     say(f"Version {made.version}: {len(made.items):,} items, {made.labelled_share:.0%} labelled.")
     for reason, count in made.about.get("left_out", {}).items():
