@@ -319,7 +319,7 @@ def _of_chain(copied: Copy, chain: Chain, sent: Sequence[Sent]) -> Iterator[str]
     if chain.fault == "healthy":
         return
     tries = max((each.attempts for each in sent), default=0)
-    if tries > chain.tries:
+    if chain.others and tries > chain.tries:  # a lone upstream may be tried again
         yield (
             f"{_at(chain)}: the same upstream was tried {tries} times for one request before "
             "another was: write num_retries 0 where there is a fallback."
