@@ -28,7 +28,9 @@ are those that the client waited.
 
 {table}
 
-{limits}
+A stream has no fallback after its first token: what is truncated there no gateway saves. A client
+that reads `cut` is told by an error; of the other two nothing but the length tells it. Where all
+fail, or no second provider is permitted, the client gets an error.
 """
 
 
@@ -54,12 +56,10 @@ def page(seen: dict[str, Verification]) -> str:
         + ("each accounted for, prices and weights as planned." if not each.faults else "FAULTS.")
         for name, each in seen.items()
     ]
-    limits = dict.fromkeys(limit for each in seen.values() for limit in each.limits)
     return PAGE.format(
         version=LITELLM,
         studies="\n".join(studies),
         table="\n".join(lines),
-        limits="\n".join(f"- {limit}" for limit in limits),
     )
 
 
