@@ -11,7 +11,7 @@ from llmstudy.chapters.decision import decision_tables
 from llmstudy.chapters.evidence import evidence_tables
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
-from llmstudy.chapters.quality import quality_tables
+from llmstudy.chapters.quality import quality_tables, redaction_leaks
 from llmstudy.chapters.sizing import peak_fleets
 from llmstudy.evidence.case import Case
 
@@ -25,7 +25,10 @@ _TABLES: Mapping[str, Callable[[Case, Results], Mapping[str, Any]]] = {
     "01_evidence": lambda case, _: evidence_tables(case),
     "02_cost": lambda case, _: cost_tables(case),
     "03_latency": lambda case, earlier: latency_tables(case, earlier["05_self_hosting"]),
-    "04_quality": lambda case, _: quality_tables(case),
+    "04_quality": lambda case, _: {
+        **quality_tables(case),
+        "redaction": redaction_leaks(case.study),
+    },
     "05_self_hosting": lambda case, _: hosting_tables(case, peak_fleets(case)),
     "06_crossover": crossover_tables,
     "07_triggers_and_routing": decision_tables,

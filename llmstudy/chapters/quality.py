@@ -29,10 +29,9 @@ CANARIES = 200
 
 
 def quality_tables(case: Case) -> Tables:
-    """The paired verdicts; `dates`: when each candidate could move; `redaction` of golden items."""
+    """The paired verdicts, and `dates`: when each candidate could move (`decide.dates`)."""
     verdicts = quality_verdicts(case.study)
-    dates = move_dates(case, verdicts)
-    return {"quality": verdicts, "dates": dates, "redaction": redaction_leaks(case.study)}
+    return {"quality": verdicts, "dates": move_dates(case, verdicts)}
 
 
 def quality_verdicts(study: Study) -> pd.DataFrame:

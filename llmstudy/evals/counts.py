@@ -8,7 +8,8 @@ from scipy.stats import norm, t
 
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.quality import PairedCounts, judged_difference
-from llmstudy.measures.quality.clusters import cluster_sums
+from llmstudy.measures.quality.clusters import variance_of
+from llmstudy.measures.quality.items import influence_of
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,9 @@ def item_counts(pairs: pd.DataFrame) -> ItemCounts:
     n, clusters = len(pairs), clusters_of(pairs)
     if clusters is None and np.isin([a, b], (0, 1)).all():
         return ItemCounts(_counts(shares, n), n, n)
-    sums, sizes = cluster_sums(b - a, clusters)
-    mean, groups = float((b - a).mean()), len(sizes)
-    variance = groups / (groups - 1) * float(((sums[:, 0] - sizes * mean) ** 2).sum()) / n**2
-    worth = _worth(shares, variance, groups - 1, groups)
+    influence = influence_of(b - a, clusters)[1]
+    groups = len(influence)
+    worth = _worth(shares, variance_of(influence), groups - 1, groups)
     worth = min(worth, float(n if clusters is not None else pairs["answers"].sum()))
     return ItemCounts(_counts(shares, worth), n, groups)
 

@@ -8,10 +8,8 @@ nothing.
 """
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
@@ -30,6 +28,7 @@ from llmstudy.evals.routes import Route
 from llmstudy.evals.rows import rows_of
 from llmstudy.evals.scorers import Scorer
 from llmstudy.evals.table import REPLIES, conform, save
+from llmstudy.probe.load import run_beside
 from llmstudy.probe.refusals import advice
 from llmstudy.text import usd
 
@@ -38,8 +37,6 @@ _PROMPT_MARGIN = 1.2
 
 _REFUSED = ("http_401", "http_403", "http_404", "connection")
 """Failures of a route's first request that all others would share."""
-
-_PROGRESS_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,10 @@ def run_evaluation(
         if say is not None:
             say(plan.cost_sentence(replies))
         sending = _Sending(plan, replies)
-        _run_beside(sending, on_progress)
+        try:
+            run_beside(sending, on_progress)
+        except ExceptionGroup as errors:  # of the workers: the first says it
+            raise errors.exceptions[0] from errors
         rows = list(rows_of(plan, replies, second_scorer, run or plan.name))
         if not rows:
             raise ValueError(f"no item was sent: {sending.stopped}")
@@ -284,34 +284,3 @@ class _Sending:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _run_beside(sending: _Sending, on_progress: Callable[[Progress], None] | None) -> None:
-    """Runs to the end in a thread of its own, so that it works inside a notebook too."""
-    outcome: Future[None] = Future()
-
-    def body() -> None:
-        try:
-            outcome.set_result(asyncio.run(sending.run()))
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    # daemon: a second Ctrl-C ends the process without waiting for answers
-    thread = threading.Thread(target=body, name="llmstudy-evaluation", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(_PROGRESS_EVERY_S)
-            if on_progress is not None:
-                on_progress(sending.progress())
-    except KeyboardInterrupt:
-        sending.interrupt()
-    except BaseException:
-        sending.interrupt()  # `on_progress` has failed: let nothing run on unnoticed
-        thread.join()
-        raise
-    thread.join()
-    try:
-        outcome.result()
-    except ExceptionGroup as errors:  # of the workers: the first says it
-        raise errors.exceptions[0] from errors

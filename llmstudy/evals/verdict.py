@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from llmstudy.evals.counts import ItemCounts, clusters_of
 from llmstudy.evals.evidence import Evidence, of_workload, paired_evidence
@@ -428,12 +427,11 @@ def _drawn_means(evidence: Evidence, figures: FloatArray) -> FloatArray:
 
 
 def noise_floor(answers: pd.DataFrame) -> float | None:
-    """The 95 % half-width of the difference between two runs of a route on these items, by chance.
+    """The noise floor (`quality.noise_floor`) of a route's first two answers to these items.
 
-    z sqrt(psi / n), psi the share of items on which the first two answers of a route have unlike
-    scores, of the route with the larger one. None where no route answered its items twice.
+    The larger one of the routes; None where none answered its items twice.
 
-    answers: as `table.conform`. Source: `quality.noise_floor`.
+    answers: as `table.conform`.
 
     >>> from llmstudy.evals.table import conform
     >>> rows = {"item_id": [*range(100)] * 2, "route": "open", "score": [1] * 190 + [0] * 10}
@@ -441,10 +439,15 @@ def noise_floor(answers: pd.DataFrame) -> float | None:
     0.062
     """
     scored = answers[answers["scored"] & answers["epoch"].isin([1, 2])]
-    floors = []
-    for _, of_route in scored.groupby("route"):
+    repeats = []
+    for route, of_route in scored.groupby("route"):
         both = of_route.pivot_table("score", "item_id", "epoch").reindex(columns=[1, 2]).dropna()
+        unlike = {
+            "only_a": int((both[1] > both[2]).sum()),
+            "only_b": int((both[1] < both[2]).sum()),
+        }
         if len(both):
-            unlike = float((both[1] != both[2]).mean())
-            floors.append(float(norm.ppf(0.975)) * sqrt(unlike / len(both)))
-    return max(floors, default=None)
+            repeats.append({"benchmark": route, "n": len(both), **unlike})
+    if not repeats:
+        return None
+    return float(quality.noise_floor(pd.DataFrame(repeats))["floor"].max())

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ if sys.platform == "win32":  # uvloop is not made for it
     from asyncio import new_event_loop
 else:
     from uvloop import new_event_loop
+
+_P = TypeVar("_P", covariant=True)
 
 _TICK_S = 0.02
 """Between two measurements of the event loop's lateness."""
@@ -117,7 +119,7 @@ def run_load(
     with run.recording(folder, facts, resume) if folder else nullcontext() as append:
         sending = _Sending(endpoint, plan, limits, workers, budget, finished, append)
         try:
-            _run_beside(sending, on_progress)
+            run_beside(sending, on_progress)
         except BaseException as error:
             sending.ended = f"stopped: {error or type(error).__name__}"
             raise
@@ -227,8 +229,24 @@ def _thread(work: Callable[[], Any], outcome: Future[Any]) -> threading.Thread:
     return thread
 
 
-def _run_beside(sending: "_Sending", on_progress: Callable[[Progress], None] | None) -> None:
-    """Runs to the end, reporting progress; an interrupt ends the run but keeps its record."""
+class Sending(Protocol[_P]):
+    """Requests under way, which say how far they are and can be interrupted."""
+
+    async def run(self) -> None:
+        """Sends all of them."""
+
+    def progress(self) -> _P:
+        """How far they are."""
+
+    def interrupt(self) -> None:
+        """Ends the run from another thread; what has come is kept."""
+
+
+def run_beside(sending: Sending[_P], on_progress: Callable[[_P], None] | None) -> None:
+    """Runs to the end, reporting progress; an interrupt ends the run but keeps its record.
+
+    It does so in a thread and an event loop of its own, so that it works inside a notebook too.
+    """
     outcome: Future[None] = Future()
     thread = _thread(sending.run, outcome)
     try:

@@ -1,10 +1,15 @@
 """Reads the evaluations that a study names, into the counts that its quality rests on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmstudy.study.schema import Keys, PairedEvidence
 from llmstudy.study.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def evaluations(study: Study) -> Iterator[tuple[str, str, PairedEvidence]]:
@@ -43,9 +48,10 @@ def with_evaluations(study: Study) -> tuple[Study, list[tuple[Keys, str]]]:
     """The study with the counts of its evaluations, and a sentence for each that cannot be used."""
     faults: list[tuple[Keys, str]] = []
     read = {}
+    answers = cache(_answers)  # candidates often share a file
     for name, route, evidence in evaluations(study):
         try:
-            read[name, route] = _with_counts(evidence, name, route, study)
+            read[name, route] = _with_counts(evidence, name, route, study, answers)
         except OSError as error:
             faults.append((_keys(name, route), f"{evidence.evaluation}: {error.strerror}."))
         except ValueError as error:
@@ -68,14 +74,10 @@ def _with_evidence(study: Study, changed: Mapping[tuple[str, str], PairedEvidenc
     return study.model_copy(update={"workloads": workloads}) if changed else study
 
 
-def _with_counts(evidence: PairedEvidence, name: str, route: str, study: Study) -> PairedEvidence:
-    from llmstudy.evals.evidence import paired_evidence
+def _answers(file: Path, graded: bool) -> "pd.DataFrame":
     from llmstudy.evals.importers import read_evaluation
     from llmstudy.evals.table import refuse_scripted
 
-    file, workload = evidence.evaluation, study.workloads[name]
-    assert file is not None
-    graded = workload.quality.accepted_from is not None
     try:
         # accepted_from is in the unit of the scores, so that they stay as they are
         evaluation = read_evaluation(file, scale=1 if graded else None)
@@ -84,8 +86,22 @@ def _with_counts(evidence: PairedEvidence, name: str, route: str, study: Study) 
             f"{str(error).rstrip('.')}; what a file leaves open, `llmstudy eval import` settles"
         ) from None
     refuse_scripted(evaluation)
+    return evaluation
+
+
+def _with_counts(
+    evidence: PairedEvidence,
+    name: str,
+    route: str,
+    study: Study,
+    answers: "Callable[[Path, bool], pd.DataFrame]",
+) -> PairedEvidence:
+    from llmstudy.evals.evidence import paired_evidence
+
+    file, workload = evidence.evaluation, study.workloads[name]
+    assert file is not None
     read = paired_evidence(
-        evaluation,
+        answers(file, workload.quality.accepted_from is not None),
         evidence.model_proprietary or workload.current_route,
         evidence.model_open or route,
         name,

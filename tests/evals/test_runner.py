@@ -10,12 +10,13 @@ import time
 import pandas as pd
 import pytest
 
-from llmstudy.evals import runner, scorers
+from llmstudy.evals import scorers
 from llmstudy.evals.importers import read_evaluation
 from llmstudy.evals.prompts import Prompt
 from llmstudy.evals.rows import by_route
 from llmstudy.evals.runner import run_evaluation
 from llmstudy.evals.table import pairs, refuse_scripted
+from llmstudy.probe import load as sending
 from llmstudy.study import load
 
 
@@ -457,7 +458,7 @@ def test_a_kill_loses_nothing_and_nothing_that_was_finished_is_paid_for_again(
 def test_an_interrupt_ends_the_run_with_what_it_has(
     scripted, route_to, sums, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(runner, "_PROGRESS_EVERY_S", 0.02)
+    monkeypatch.setattr(sending, "_PROGRESS_EVERY_S", 0.02)
     seen = []
 
     def on_progress(progress):

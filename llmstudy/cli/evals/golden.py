@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from llmstudy.cli.evals.options import Files, app
-from llmstudy.cli.requests import Declared, Format, declarations
+from llmstudy.cli.evals.options import app
+from llmstudy.cli.requests import Declared, Files, Format, declarations
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
 
 

@@ -26,9 +26,6 @@ llmstudy eval gate before.jsonl after.jsonl --margin 0.03
 """,
 )
 
-Files = Annotated[
-    list[str], typer.Argument(help="Files, folders with all their files, or globs.", metavar="FILE")
-]
 Routes = Annotated[
     list[str],
     typer.Option(

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from llmstudy.cli.evals.options import FINDINGS, Files, Routes, Scale, Scorers, app
+from llmstudy.cli.evals.options import FINDINGS, Routes, Scale, Scorers, app
+from llmstudy.cli.requests import Files
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, printable, say
 
 

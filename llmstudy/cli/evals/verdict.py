@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmstudy.cli.evals.options import FINDINGS, Files, Scale, Scorers, app
+from llmstudy.cli.evals.options import FINDINGS, Scale, Scorers, app
+from llmstudy.cli.requests import Files
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, printable, say
 
 if TYPE_CHECKING:

@@ -52,6 +52,19 @@ def cluster_sums(
     return sums, np.bincount(codes).astype(np.float64)
 
 
+def variance_of(influence: FloatArray) -> float:
+    """Variance of a figure, from each cluster's influence on it: G / (G - 1) sum u^2.
+
+    influence: (G,) u, what a cluster adds to the figure, of mean 0.
+    Source: Liang & Zeger (1986), Biometrika 73:13-22.
+
+    >>> round(variance_of(np.repeat([0.1, -0.1], 50)), 4)
+    1.0101
+    """
+    n_clusters = len(influence)
+    return n_clusters / (n_clusters - 1) * float((influence**2).sum())
+
+
 def error_of(influence: FloatArray) -> tuple[float, float]:
     """Standard error of a figure and its degrees of freedom, from each cluster's influence on it.
 
@@ -82,7 +95,7 @@ def error_of(influence: FloatArray) -> tuple[float, float]:
         )
     unlike = float((influence**4).sum()) / squares**2 - 1 / n_clusters
     degrees = min(n_clusters - 1.0, 2 / unlike) if unlike > 0 else n_clusters - 1.0
-    return sqrt(n_clusters / (n_clusters - 1) * squares), degrees
+    return sqrt(variance_of(influence)), degrees
 
 
 def student_interval(estimate: float, error: float, degrees: float, level: float) -> Interval:

@@ -26,7 +26,7 @@ def clustered_difference(
     >>> f"{d.estimate:+.2f} [{d.low:+.2f}, {d.high:+.2f}]"
     '+0.20 [+0.05, +0.35]'
     """
-    mean, influence = _influence(difference, cluster)
+    mean, influence = influence_of(difference, cluster)
     return student_interval(mean, *error_of(influence), level)
 
 
@@ -43,11 +43,11 @@ def design_effect(difference: npt.ArrayLike, cluster: npt.ArrayLike) -> float:
     >>> round(design_effect(alike, np.arange(200) // 4), 2)  # four items say what one would
     4.06
     """
-    clustered = error_of(_influence(difference, cluster)[1])[0]
-    return float((clustered / error_of(_influence(difference, None)[1])[0]) ** 2)
+    clustered = error_of(influence_of(difference, cluster)[1])[0]
+    return float((clustered / error_of(influence_of(difference, None)[1])[0]) ** 2)
 
 
-def _influence(
+def influence_of(
     difference: npt.ArrayLike, cluster: npt.ArrayLike | None
 ) -> tuple[float, FloatArray]:
     """The mean difference, and what each cluster adds to it. (G,)"""
