@@ -15,7 +15,14 @@ from duckdb import DuckDBPyConnection as Connection
 
 from llmstudy.measures.growth import monthly_growth
 from llmstudy.measures.repricing import Source, opened, pricing, usd_sql, weighted
-from llmstudy.measures.requests_summary import group_keys, in_order, keys_sql, parts, summary_by
+from llmstudy.measures.requests_summary import (
+    Part,
+    group_keys,
+    in_order,
+    keys_sql,
+    parts,
+    summary_by,
+)
 from llmstudy.measures.summary import ends, peak_to_mean, retry_share, span, windows
 from llmstudy.prices.model_names import same_model
 from llmstudy.prices.served import Prices
@@ -111,7 +118,7 @@ def behaviour_by(
         listed = dict(zip(zip(asked["provider"], asked["model"], strict=True), asked["priced_as"],
                           strict=True))  # fmt: skip
         tables = [
-            _part(connection, keys, rate_key, where, listed) for where in parts(connection, keys)
+            _part(connection, keys, rate_key, part, listed) for part in parts(connection, keys)
         ]
     return in_order(pd.concat(tables), keys)
 
@@ -143,20 +150,21 @@ def _part(
     connection: Connection,
     keys: Mapping[str, str],
     rate_key: str,
-    where: str,
+    part: Part,
     listed: Mapping[tuple[Any, Any], Any],
 ) -> pd.DataFrame:
     """The groups in a part of the log; `place` is the number of a group."""
     connection.execute(
         "CREATE OR REPLACE TABLE groups AS SELECT row_number() OVER () AS place, * FROM"
-        f" (SELECT DISTINCT {keys_sql(keys)} FROM log WHERE {where})"
+        f" (SELECT DISTINCT {keys_sql(keys)} FROM log WHERE {part.where})"
     )
     names = {f"key_{name}": sql for name, sql in keys.items()}
     same = " AND ".join(f"groups.{name} IS NOT DISTINCT FROM key_{name}" for name in keys)
     connection.execute(
         "CREATE OR REPLACE VIEW part AS SELECT place, rows.* FROM"
         f" (SELECT log.* REPLACE (nullif(n, 0) AS n), {usd_sql()} AS usd, {keys_sql(names)}"
-        f" FROM log JOIN rates ON key = {rate_key} WHERE {where}) AS rows JOIN groups ON {same}"
+        f" FROM log JOIN rates ON key = {rate_key} WHERE {part.where}) AS rows"
+        f" JOIN groups ON {same}"
     )
     groups = connection.table("groups").df().set_index("place")
     sums = ", ".join(f"({sql})::DOUBLE AS {name}" for name, sql in _SUMS.items())
@@ -169,7 +177,7 @@ def _part(
         groups,
         _errors(connection, totals["requests"]),
         totals.drop(columns="requests"),
-        _timing(connection),
+        _timing(connection, part.fits),
         tenants * np.nan if "tenant" in keys else tenants,
         _fallbacks(connection, listed),
     ]
@@ -192,25 +200,36 @@ def _errors(connection: Connection, requests: "pd.Series[Any]") -> "pd.Series[An
                      name="errors")  # fmt: skip
 
 
-def _timing(connection: Connection) -> pd.DataFrame:
-    """Peaks, dispersion and growth of each group."""
-    n = ", n::DOUBLE AS n" if weighted(connection) else ""
-    rows = connection.sql(f"SELECT place, us{n} FROM part ORDER BY place, us").fetchnumpy()
-    place, us, weight = rows["place"], rows["us"], rows.get("n")
+def _timing(connection: Connection, fits: bool) -> pd.DataFrame:
+    """Peaks, dispersion and growth of each group.
+
+    Groups that do not fit in memory are counted in the shortest window: the others and the days are
+    whole multiples of it.
+    """
+    sampled, selected = weighted(connection), "us, n::DOUBLE AS n FROM part"
+    if not fits:
+        step = min(WINDOWS.values()) * 1_000_000
+        selected = (
+            f"us // {step} * {step} AS us, CASE WHEN count(n) = count(*) THEN sum(n)::DOUBLE END"
+            " AS n FROM part GROUP BY ALL"
+        )
+    rows = connection.sql(f"SELECT place, {selected} ORDER BY place, us").fetchnumpy()
+    place, us, weight = rows["place"], rows["us"], np.ma.filled(rows["n"], np.nan)
     begins = np.flatnonzero(np.diff(place, prepend=-1))
     timing = {}
     for first, after in pairwise([*begins, len(place)]):
         times = pd.Series(pd.DatetimeIndex(us[first:after].view("M8[us]"), tz="UTC"))
-        of_group = None if weight is None else pd.Series(np.ma.filled(weight[first:after], np.nan))
-        timing[place[first]] = _timing_of(times, of_group)
+        of_group = pd.Series(weight[first:after])
+        single = not sampled or (fits and bool((of_group == 1).all()))
+        timing[place[first]] = _timing_of(times, of_group, single)
     return pd.DataFrame(timing).T
 
 
-def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any] | None") -> dict[str, float]:
+def _timing_of(times: "pd.Series[Any]", weight: "pd.Series[Any]", single: bool) -> dict[str, float]:
+    """single: whether a row was one request, before rows were counted by window."""
     covered, exact_to = span(times), grain(times)
     # a sampled row stands for requests that came at other times; a bucket for those of its minutes
-    numbered = weight is None or bool(weight.notna().all())
-    single = weight is None or bool((weight == 1).all())
+    numbered = bool(weight.notna().all())
     counted = numbered and (single or exact_to >= pd.Timedelta(minutes=1))
     row: dict[str, float] = {}
     for name, seconds in WINDOWS.items():

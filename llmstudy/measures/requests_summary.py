@@ -5,7 +5,7 @@ sampled or sketched.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,10 @@ PERIODS = {
 ROUTE = {"route": "concat(provider, '/', model_served)"}
 """Who served a request with what, in SQL."""
 
-_ROWS_AT_ONCE = 20_000_000
-"""Rows whose latencies are in memory at a time: less than 1 GB."""
+_ROWS_AT_ONCE = 10_000_000
+"""Rows whose latencies are in memory at a time, about: less than 1 GB."""
+
+_HASHES = 1024
 
 
 def summary_by(
@@ -81,8 +83,8 @@ def summary_by(
         connection.execute("SET preserve_insertion_order = false")
         rate_key = pricing(connection, prices).key
         tables = [
-            _part(connection, keys, rate_key, where, metrics, level)
-            for where in parts(connection, keys)
+            _part(connection, keys, rate_key, part, metrics, level)
+            for part in parts(connection, keys)
         ]
     return in_order(pd.concat(tables), keys)
 
@@ -113,26 +115,55 @@ def in_order(groups: pd.DataFrame, keys: Mapping[str, str]) -> pd.DataFrame:
     return rows.assign(**starts).drop(columns=_ALL, errors="ignore")
 
 
-def parts(connection: Connection, keys: Mapping[str, str]) -> list[str]:
-    """Conditions in SQL that cut a log at groups' edges, to parts whose latencies fit in memory.
+class Part(NamedTuple):
+    """Groups of a log that are summed up at a time: their condition in SQL, and whether the
+    latencies of them all fit in memory."""
 
-    Parts are stretches of time where groups are, so that a file in order of time is read once.
+    where: str
+    fits: bool
+
+
+def parts(connection: Connection, keys: Mapping[str, str]) -> list[Part]:
+    """Cuts a log at groups' edges, to parts whose latencies fit in memory where the groups' do.
+
+    Parts are stretches of time where groups are, so that a file in order of time is read once, and
+    hashes of their keys within a stretch that is still too long.
     """
     [(rows,)] = connection.sql("SELECT count(*) FROM log").fetchall()
-    if rows <= _ROWS_AT_ONCE or _ALL in keys:
-        return ["true"]
-    period = next((name for name in PERIODS if name in keys), None)
-    if period is None:
-        n = -(-rows // _ROWS_AT_ONCE)
-        return [f"hash({', '.join(keys.values())}) % {n} = {part}" for part in range(n)]
-    query = f"SELECT {keys[period]} AS start, count(*) AS rows FROM log GROUP BY 1 ORDER BY 1"
-    counts = connection.sql(query).df()
-    part = (counts["rows"].cumsum() - 1) // _ROWS_AT_ONCE
-    starts = counts["start"].groupby(part).min().tolist()
-    times = [f"make_timestamptz({start})" for start in starts]
+    hashed = f"hash({', '.join(keys.values())}) % {_HASHES}"
+    cuts = [(keys[name], "ts_start", "make_timestamptz({})") for name in PERIODS if name in keys]
+    pieces = [("true", rows)]
+    for value, compared, edge in [*cuts[:1], (hashed, hashed, "{}")]:
+        pieces = [
+            piece
+            for where, rows in pieces
+            for piece in (
+                _cut(connection, where, value, compared, edge)
+                if rows > _ROWS_AT_ONCE
+                else [(where, rows)]
+            )
+        ]
+    return [Part(where, rows <= _ROWS_AT_ONCE) for where, rows in pieces]
+
+
+def _cut(
+    connection: Connection, where: str, value: str, compared: str, edge: str
+) -> list[tuple[str, int]]:
+    """Conditions that cut a part between values of an expression in SQL, and the rows of each."""
+    counts = connection.sql(
+        f"SELECT {value} AS value, count(*) FROM log WHERE {where} GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    begins: list[Any] = []
+    rows: list[int] = []
+    for start, n in counts:
+        if not rows or rows[-1] + n > _ROWS_AT_ONCE:
+            begins.append(start)
+            rows.append(0)
+        rows[-1] += n
+    edges = [edge.format(start) for start in begins]
     return [
-        f"ts_start >= {start}" + (f" AND ts_start < {end}" if end else "")
-        for start, end in zip(times, [*times[1:], None], strict=True)
+        (f"{where} AND {compared} >= {start}" + (f" AND {compared} < {end}" if end else ""), n)
+        for start, end, n in zip(edges, [*edges[1:], None], rows, strict=True)
     ]
 
 
@@ -140,20 +171,29 @@ def _part(
     connection: Connection,
     keys: Mapping[str, str],
     rate_key: str,
-    where: str,
+    part: Part,
     metrics: Sequence[str],
     level: float | None,
 ) -> pd.DataFrame:
     """The summary of the groups in a part of the log."""
-    sums = _sums(connection, keys, rate_key, where, metrics)
+    sums = _sums(connection, keys, rate_key, part, metrics)
+    groups = sums[list(keys)]
     columns: list[Any] = [sums[[name for name in sums if not str(name).startswith(_RAW)]]]
     for metric in metrics:
         # failed requests alone do not make a metric that no answer has
         n = sums[f"{metric}_n"].where(sums[f"{metric}_n"] > sums["failed_rows"], 0)
-        columns += [n, _quantiles(sums, metric, n, level or 0.95)]
-        if level is not None:
-            groups = sums[list(keys)]
-            columns.append(_intervals(connection, keys, where, groups, metric, n, level))
+        ranks = _ranks(n.to_numpy(), level, metric)
+        if part.fits:
+            latencies = _quantiles(sums, metric, ranks)
+            if level is not None:
+                about = _ends(connection, keys, part.where, groups, metric, n, ranks)
+                latencies = pd.concat([latencies, about], axis=1)
+        else:
+            latencies = _selected(connection, keys, part.where, groups, metric, ranks)
+        quantiles = [f"{metric}_{name}" for name in PERCENTILES]
+        latencies[quantiles] = latencies[quantiles].where(np.isfinite(latencies[quantiles]))
+        ends = [name for name in ranks if name not in quantiles]
+        columns += [n, latencies[quantiles + ends]]
     summary: pd.DataFrame = pd.concat(columns, axis=1)
     return summary
 
@@ -167,7 +207,7 @@ def _sums(
     connection: Connection,
     keys: Mapping[str, str],
     rate_key: str,
-    where: str,
+    part: Part,
     metrics: Sequence[str],
 ) -> pd.DataFrame:
     levels = list(PERCENTILES.values())
@@ -194,11 +234,12 @@ def _sums(
     ]
     for metric in metrics:
         delay = _delay(metric)
-        selected.append(f"quantile_disc({delay}, {levels}) AS {metric}_quantiles")
         selected.append(f"count({delay}) AS {metric}_n")
+        if part.fits:
+            selected.append(f"quantile_disc({delay}, {levels}) AS {metric}_quantiles")
     sums: pd.DataFrame = connection.sql(
-        f"SELECT {', '.join(selected)} FROM log JOIN rates ON key = {rate_key} WHERE {where}"
-        " GROUP BY ALL"
+        f"SELECT {', '.join(selected)} FROM log JOIN rates ON key = {rate_key}"
+        f" WHERE {part.where} GROUP BY ALL"
     ).df()
     return sums
 
@@ -208,65 +249,86 @@ def keys_sql(keys: Mapping[str, str]) -> str:
     return ", ".join(f"{sql} AS {name}" for name, sql in keys.items())
 
 
-def _quantiles(sums: pd.DataFrame, metric: str, n: "pd.Series[Any]", level: float) -> pd.DataFrame:
-    rows = [
-        each if np.ndim(each) else [np.nan] * len(PERCENTILES)
-        for each in sums[f"{metric}_quantiles"]
-    ]
-    values = np.array(rows, dtype=float).reshape(len(sums), len(PERCENTILES))
-    minimum = [percentile_minimum_n(q, level) for q in PERCENTILES.values()]
-    supported = np.isfinite(values) & (n.to_numpy()[:, None] >= minimum)
+def _quantiles(sums: pd.DataFrame, metric: str, ranks: pd.DataFrame) -> pd.DataFrame:
+    """The quantiles of each group, null where their ranks are."""
     columns = [f"{metric}_{name}" for name in PERCENTILES]
-    return pd.DataFrame(np.where(supported, values, np.nan), columns=columns)
+    rows = [
+        each if np.ndim(each) else [np.nan] * len(columns) for each in sums[f"{metric}_quantiles"]
+    ]
+    values = np.array(rows, dtype=float).reshape(len(sums), len(columns))
+    return pd.DataFrame(values, columns=columns).where(ranks[columns].notna())
 
 
-def _intervals(
+def _ends(
     connection: Connection,
     keys: Mapping[str, str],
     where: str,
     groups: pd.DataFrame,
     metric: str,
     n: "pd.Series[Any]",
-    level: float,
+    ranks: pd.DataFrame,
 ) -> pd.DataFrame:
-    """The order statistics about each quantile of each group, as `quantile_interval` has them.
-
-    A group that is too large to be sorted has its ranks picked out one after the other.
-    """
-    ranks, delay = _ranks(n.to_numpy(), level, metric), _delay(metric)
-    large = n > _ROWS_AT_ONCE
-    values = groups.astype(object).where(groups.notna(), None).to_numpy()
-    is_group = " AND ".join(f"{sql} IS NOT DISTINCT FROM ?" for sql in keys.values())
-    others = " AND ".join([where, *[f"NOT ({is_group})"] * int(large.sum())])
-    connection.register("ranks", ranks.assign(n=n).drop_duplicates("n"))
-    statistics = ", ".join(f"delays[{name}] AS {name}" for name in ranks)
+    """The order statistics about each quantile of each group, as `quantile_interval` has them."""
+    ends, delay = ranks.filter(regex="_(low|high)$"), _delay(metric)
+    connection.register("ranks", ends.assign(n=n).drop_duplicates("n"))
+    statistics = ", ".join(f"delays[{name}] AS {name}" for name in ends)
     ordered = (
         f"SELECT {keys_sql(keys)}, list_sort(list({delay}) FILTER ({delay} IS NOT NULL)) AS delays"
-        f" FROM log WHERE {others} GROUP BY ALL"
+        f" FROM log WHERE {where} GROUP BY ALL"
     )
     query = f"SELECT {', '.join(keys)}, {statistics} FROM ({ordered}) JOIN ranks ON len(delays) = n"
-    tables = [connection.execute(query, values[large].ravel().tolist()).df()]
-    for place in np.flatnonzero(large).tolist():
-        levels = ((ranks.iloc[place] - 0.5) / n[place]).tolist()
-        query = f"SELECT quantile_disc({delay}, {levels}) FROM log WHERE {where} AND {is_group}"
-        [[delays]] = connection.execute(query, values[place].tolist()).fetchall()
-        tables.append(
-            groups.iloc[[place]].assign(**dict(zip(ranks.columns.map(str), delays, strict=True)))
-        )
-    statistics_of = groups.merge(pd.concat(tables), how="left").set_index(groups.index)
-    return statistics_of[list(ranks)].where(n > 0)
+    of_groups = groups.merge(connection.sql(query).df(), how="left").set_index(groups.index)
+    return of_groups[list(ends)].where(n > 0)
 
 
-def _ranks(n: IntArray, level: float, metric: str) -> pd.DataFrame:
-    """The ranks of the order statistics about each quantile; null where n is too small for both.
+def _selected(
+    connection: Connection,
+    keys: Mapping[str, str],
+    where: str,
+    groups: pd.DataFrame,
+    metric: str,
+    ranks: pd.DataFrame,
+) -> pd.DataFrame:
+    """The order statistics of groups that are too long to sort in memory, one group at a time.
 
-    Source: as `quantile_interval`: the number of values below a quantile is binomial(n, q).
+    Latencies are counted in bins of 1 % of their size, then those of the bins with a rank each.
+    """
+    delay = _delay(metric)
+    binned = f"floor(100 * ln(greatest({delay}, 1e-9))) AS bin"
+    is_group = " AND ".join(f"{sql} IS NOT DISTINCT FROM ?" for sql in keys.values())
+    delays = f"FROM (SELECT {delay} AS delay, {binned} FROM log WHERE {where} AND {is_group})"
+    names, rows = groups.astype(object).where(groups.notna(), None).to_numpy().tolist(), []
+    for place, group in zip(ranks.index, names, strict=True):
+        wanted = ranks.loc[place].dropna().astype(int)
+        counts = f"SELECT bin, count(*) AS n {delays} WHERE delay IS NOT NULL GROUP BY 1 ORDER BY 1"
+        bins = connection.execute(counts, group).df().set_index("bin")["n"]
+        upto = bins.cumsum()
+        chosen = bins.index[np.unique(np.searchsorted(upto, wanted))]
+        values = connection.execute(
+            f"SELECT bin, delay, count(*) AS n {delays} WHERE list_contains(?, bin)"
+            " GROUP BY ALL ORDER BY delay",
+            [*group, chosen.tolist()],
+        ).df()
+        before = values["bin"].map(upto - bins)
+        of_rank = np.searchsorted(values.groupby("bin")["n"].cumsum() + before, wanted)
+        rows.append(pd.Series(values["delay"].to_numpy()[of_rank], wanted.index))
+    return pd.DataFrame(rows, columns=ranks.columns, dtype=float).set_axis(groups.index)
+
+
+def _ranks(n: IntArray, level: float | None, metric: str) -> pd.DataFrame:
+    """The rank of each quantile and, with a level, of the order statistics about it.
+
+    Null where n is too small for these. Source: as `quantile_interval`: the number of values below
+    a quantile is binomial(n, q).
     """
     sizes, place = np.unique(n, return_inverse=True)
     ranks = {}
     for name, q in PERCENTILES.items():
-        low, high = binom.ppf([[(1 - level) / 2], [(1 + level) / 2]], sizes, q)
-        enough = sizes >= percentile_minimum_n(q, level)
-        ranks[f"{metric}_{name}_low"] = np.where(enough, low, np.nan)[place]
-        ranks[f"{metric}_{name}_high"] = np.where(enough, high + 1, np.nan)[place]
+        each = {"": np.ceil(q * sizes * (1 - 1e-12))}  # the 95th of 100 in any rounding
+        if level is not None:
+            low, high = binom.ppf([[(1 - level) / 2], [(1 + level) / 2]], sizes, q)
+            each |= {"_low": low, "_high": high + 1}
+        enough = sizes >= percentile_minimum_n(q, level or 0.95)
+        for end, rank in each.items():
+            ranks[f"{metric}_{name}{end}"] = np.where(enough, rank, np.nan)[place]
     return pd.DataFrame(ranks).astype("Int64")

@@ -161,3 +161,15 @@ def test_a_sampled_log_has_no_peak_and_its_requests_count_by_weight():
     sampled = behaviour_by(log(n_requests=10.0), []).iloc[0]
     assert sampled[["peak_to_mean_10s", "peak_to_mean_1h", "dispersion_1min"]].isna().all()
     assert sampled["requests_per_session"] == pytest.approx(60_000 / 900, rel=0.01)
+
+
+def test_groups_too_long_for_memory_peak_and_grow_as_others_do(monkeypatch):
+    frame = log(20_000).sort_values("ts_start")
+    frame["ts_start"] = START + pd.to_timedelta(np.arange(20_000) * 200.1234, unit="s")
+    whole = behaviour_by(frame, ["workload"])
+    monkeypatch.setattr(module, "_ROWS_AT_ONCE", 1)
+    timing = ["peak_to_mean_10s", "peak_to_mean_1min", "peak_to_mean_1h", "dispersion_1min"]
+    counted = behaviour_by(frame, ["workload"])
+    assert whole[[*timing, "growth_per_month"]].notna().all(axis=None)
+    pd.testing.assert_frame_equal(counted[timing], whole[timing], rtol=1e-3)
+    assert np.allclose(counted["growth_per_month"], whole["growth_per_month"], atol=2e-3)

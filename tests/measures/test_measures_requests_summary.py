@@ -125,3 +125,11 @@ def test_periods_begin_in_utc():
 def test_what_cannot_be_summed_up_is_refused(source, by, sentence):
     with pytest.raises(ValueError, match=sentence):
         summary_by(source, by)
+
+
+def test_one_group_too_long_for_memory_has_the_same_order_statistics(monkeypatch):
+    whole = summary_by(log(), [])
+    monkeypatch.setattr(module, "_ROWS_AT_ONCE", 1)
+    pd.testing.assert_frame_equal(summary_by(log(), []), whole)
+    without = summary_by(log(), [], level=None)
+    pd.testing.assert_frame_equal(without, whole[without.columns])
