@@ -16,3 +16,7 @@ READS: Mapping[str, tuple[str, ...]] = {
 """Each chapter, and the chapters whose results it reads, directly; it reads what they read too."""
 
 BEFORE_MEMO = tuple(name for name in READS if name < "08")
+
+OF_RUN = ("diff", "gateway")
+"""What a run itself writes beside the results of its chapters, for the memo: what has changed since
+the previous run, and the gateway's files."""

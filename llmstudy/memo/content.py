@@ -27,6 +27,14 @@ RANGE_SHARE = 0.9 - 0.1
 MOST_WORKLOADS, MOST_ASSUMPTIONS, MOST_RISKS, MOST_STEPS, MOST_CHANGES = 8, 5, 6, 6, 3
 """The most rows of the memo's tables before the appendix, to fit on two pages."""
 
+CARRIED_OUT_BY = {
+    "log": ("gateway/README.md", "gateway/phase-1/config.yaml"),
+    "decide": ("gateway/diff.md",),
+    "move": ("gateway/phase-3/config.yaml",),
+    "review": ("gateway/requests.yaml",),
+}
+"""The files of a run that carry a next step out, by its kind."""
+
 MOST_ROWS = 9
 """The most rows of an appendix table that grows with the study; chapters 06 and 07 have all."""
 
@@ -72,7 +80,7 @@ def memo_tables(facts: Facts) -> dict[str, Any]:
         "why_not_now": _why_not_now(facts),
         "roadmap": _roadmap(facts),
         "crossovers": _crossovers(facts),
-        "files": [],
+        "files": _files(facts),
     }
 
 
@@ -608,6 +616,19 @@ def _steps(
         add("decide", study.owner, begins, workloads=[r["workload"] for r in ready])
     add("review", study.owner, min([review, *(row["begins"] for row in ready)]))
     return sorted(steps[:MOST_STEPS], key=lambda step: step["by"])
+
+
+def _files(facts: Facts) -> list[dict[str, str]]:
+    """The files of the run that carry a step out: the step's kind and the file's path."""
+    written = facts.chapters.get("gateway", {"files": []})["files"]
+    fleets = [f"gateway/serving/{facts.verdicts[n]['target']}.sh" for n in facts.deciding("move")]
+    carried_out_by = CARRIED_OUT_BY | {"move": [*CARRIED_OUT_BY["move"], *dict.fromkeys(fleets)]}
+    return [
+        {"step": kind, "path": path}
+        for kind, paths_ in carried_out_by.items()
+        for path in paths_
+        if path in written
+    ]
 
 
 # --- appendix -----------------------------------------------------------------------------------

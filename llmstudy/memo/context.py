@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.chapters import BEFORE_MEMO
+from llmstudy.chapters import BEFORE_MEMO, OF_RUN
 from llmstudy.chapters.notebook import Chapter
 from llmstudy.evidence.case import rows_of
 from llmstudy.figure import Figure
@@ -333,12 +333,13 @@ def volume_note(row: Mapping[str, Any]) -> str:
 def read_facts(chapter: Chapter, names: Iterable[str] = ()) -> Facts:
     """The facts from earlier chapters: those named, or all.
 
-    All of them include the change since the previous run, if there is one.
+    All of them include the change since the previous run and the gateway's files, if there are any.
     """
     chapters = {name: chapter.read(name) for name in names or BEFORE_MEMO}
-    changes = chapter.run / "results" / "diff.json"
-    if not names and changes.is_file():  # written by this run, of no chapter
-        chapters["diff"] = json.loads(changes.read_text(encoding="utf-8"))
+    for name in () if names else OF_RUN:
+        file = chapter.run / "results" / f"{name}.json"
+        if file.is_file():
+            chapters[name] = json.loads(file.read_text(encoding="utf-8"))
     return facts_of(chapter.study, chapters)
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -172,6 +173,10 @@ class Figures:
             self.whole(place), self.behind(place), text if part is None else part
         )
 
+    def link(self, place: str) -> Markup:
+        """The path at a place, as a link to that file of the run."""
+        return Markup('<a href="{}">{}</a>').format(quote(self.get(place)), self.quote(place))
+
     def _bound(self, place: str, text: str, value: float) -> Markup:
         return Markup(
             '<data class="figure" value="{}" data-figure="{}" title="{}">{}</data>'
@@ -239,6 +244,10 @@ class Row(Mapping[str, Any]):
     def quote(self, key: str, part: str | None = None) -> Markup:
         """As `Figures.quote`."""
         return self.figures.quote(f"{self.at}/{key}", part)
+
+    def link(self, key: str) -> Markup:
+        """As `Figures.link`."""
+        return self.figures.link(f"{self.at}/{key}")
 
 
 def _number(value: Any, place: str) -> float:

@@ -63,8 +63,8 @@ class RunResult:
     """A finished run.
 
     paths: memo, index, results, figures, provenance, and pdf if one could be made. note: empty, or
-    sentences on how to get a PDF, on a PDF that is too long, and on items that were judged again
-    without counting a look.
+    sentences on how to get a PDF, on a PDF that is too long, on items that were judged again
+    without counting a look, and on why there are no files of a gateway.
     """
 
     run_id: str
@@ -139,8 +139,11 @@ def run_study(
     then = None if same_inputs else _previous(previous, study.study, out)
     inputs |= {"paths": {"study": file, **paths_of(study)}}
 
+    refused: list[str] = []
+
     def begin(name: str) -> Execution | None:
         if name == "08_memo":
+            refused.append(pages.write_gateway(draft, study.study))
             inputs["previous"] = _write_changes(then, same_inputs, draft, run_id, study, inputs)
         if desk.take(name):
             return None
@@ -180,7 +183,9 @@ def run_study(
     written = {key: folder / name for key, name in _FILES.items() if (folder / name).exists()}
     changes = folder / "results" / "diff.json"
     looks = json.loads(changes.read_text("utf-8"))["looks"] if changes.is_file() else []
-    return RunResult(run_id, folder, written, " ".join(filter(None, [*looks, note or long])))
+    return RunResult(
+        run_id, folder, written, " ".join(filter(None, [*looks, *refused, note or long]))
+    )
 
 
 def latest_run(study_name: str, out: str | Path | None = None) -> Path | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,23 @@ def write_chapter(folder: Path, name: str, chapters: Iterable[str]) -> None:
     except render.RenderError as error:
         raise render.RenderError(f"{name}: {error}") from None
     io.write(folder / f"{name}.html", page)
+
+
+def write_gateway(folder: Path, study_name: str) -> str:
+    """Writes the gateway's files of the decision to `gateway/`, and their list for the memo.
+
+    Returns: empty, or why the gateway cannot be written.
+    """
+    from llmstudy.export.gateway import export_gateway
+    from llmstudy.export.source import decision
+
+    try:
+        files = export_gateway(replace(decision(folder), origin=study_name), folder / "gateway")
+    except ValueError as error:
+        return f"No gateway is written: {error}"
+    listed = sorted(file.relative_to(folder).as_posix() for file in files)
+    io.write(folder / "results" / "gateway.json", io.dumps({"files": listed}))
+    return ""
 
 
 def write_memo(
@@ -102,6 +120,7 @@ def write_index(folder: Path, study: Study, chapters: Iterable[str]) -> None:
         "Tables": _names(folder, "tables/*.csv"),
         "For programs": [*_names(folder, "*.json"), *_names(folder, "figures.csv")],
         "Results of each chapter": _names(folder, "results/*.json"),
+        "The gateway": _names(folder, "gateway/**/*.*"),
         "Executed notebooks": _names(folder, "notebooks/*.ipynb"),
         "Measured in this run": _names(folder, "probes/**/*.*"),
     }

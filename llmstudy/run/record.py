@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
+from llmstudy.chapters import OF_RUN
 from llmstudy.compare.diff import Run, diff
 from llmstudy.study import Study
 from llmstudy.study.snapshot import from_json
@@ -116,14 +117,14 @@ Results = create_model("Results", __base__=_Head, __doc__="One run of one study.
 def assemble(study: Study, chapters: Mapping[str, Mapping[str, Any]]) -> Record:
     """The results of a run, from the results of its chapters (by name, as read from JSON).
 
-    `diff`, what has changed since the previous run, may be among them and is ignored.
+    What the run itself wrote may be among them and is ignored.
     """
     decided = chapters["07_triggers_and_routing"]
     crossing, evidence = chapters["06_crossover"], chapters["01_evidence"]
     rows = {
         name: table
         for chapter, results in chapters.items()
-        if chapter != "diff"  # whose `triggers` are those that changed
+        if chapter not in OF_RUN
         for name, table in results.items()
     }
     rows["flips"] = [row for row in rows["flips"] if row["flips_at"] is not None]

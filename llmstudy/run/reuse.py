@@ -18,6 +18,7 @@ from typing import Any
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
 from llmstudy import paths
+from llmstudy.chapters import OF_RUN
 from llmstudy.io import sha256, write
 
 MOST_BYTES = 200_000_000
@@ -153,7 +154,7 @@ class Desk:
         return self._draft / f".{name}"
 
     def _read_by(self, name: str) -> list[str]:
-        """The result files that a chapter reads; the last chapter also reads `diff.json`."""
+        """The result files that a chapter reads; the last one also what the run wrote."""
         reads: set[str] = set()
         new = set(self._chapters[name])
         while new:
@@ -161,7 +162,7 @@ class Desk:
             new = {earlier for chapter in new for earlier in self._chapters[chapter]} - reads
         last = not any(name in needed for needed in self._chapters.values())
         files = [f"results/{chapter}.json" for chapter in sorted(reads)]
-        files += ["results/diff.json"] if last else []
+        files += [f"results/{name}.json" for name in OF_RUN] if last else []
         return [file for file in files if (self._draft / file).is_file()]
 
     def _rename(self, name: str, old: str | Path, new: Path) -> None:

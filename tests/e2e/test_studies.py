@@ -43,6 +43,17 @@ def test_the_memo_needs_nothing_from_outside_and_describes_every_picture(run_of,
 
 
 @pytest.mark.parametrize("name", STUDIES)
+def test_next_steps_lead_to_the_gateways_files_which_the_index_lists(run_of, name):
+    result = run_of(name)
+    linked = re.findall(r'<a href="(gateway/[^"]+)"', result.paths["memo"].read_text())
+    assert "gateway/phase-1/config.yaml" in linked
+    assert all((result.folder / path).is_file() for path in linked)
+    files = {f.relative_to(result.folder).as_posix() for f in result.folder.glob("gateway/**/*.*")}
+    listed = re.findall(r'<a href="(gateway/[^"]+)"', result.paths["index"].read_text())
+    assert set(listed) == files >= set(linked)
+
+
+@pytest.mark.parametrize("name", STUDIES)
 def test_the_memo_keeps_its_budget(run_of, name):
     assert lint.length_faults(run_of(name).paths["memo"].read_text()) == []
     pages = json.loads(run_of(name).paths["provenance"].read_text())["memo_pages"]

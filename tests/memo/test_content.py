@@ -291,6 +291,16 @@ def test_every_fired_trigger_has_its_step(facts):
     assert "size a fleet" in [row["step"] for row in steps]
 
 
+def test_a_step_names_only_files_that_the_run_wrote(facts):
+    assert memo_tables(facts)["files"] == []
+    written = ["gateway/README.md", "gateway/phase-3/config.yaml", "gateway/plan.json"]
+    tables = memo_tables(facts.with_results("gateway", {"files": written}))
+    assert [(row["step"], row["path"]) for row in tables["files"]] == [
+        ("log", "gateway/README.md"),
+        ("move", "gateway/phase-3/config.yaml"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "kind"),
     [(barred, "stop"), (barred, "sign"), (forced, "stop"), (forced, "move"), (answer, "answer")],

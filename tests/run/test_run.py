@@ -75,6 +75,7 @@ def books(tmp_path_factory):
         patch.setattr("llmstudy.run.reference.CHAPTERS", SHORT)
         # these chapters say nothing that a memo must say: tests/memo/test_lint.py checks real ones
         patch.setattr("llmstudy.run.pages.lint.check", lambda page: None)
+        patch.setattr("llmstudy.run.pages.write_gateway", lambda folder, study: "")
         yield folder
 
 
