@@ -123,10 +123,10 @@ def test_open_intake_questions_are_counted_and_named(facts):
 @pytest.mark.parametrize(
     ("saving_usd", "follower_usd", "words"),
     [
-        (1e6, 9e5, "this pays even if we would switch models anyway"),
-        (1e6, -1e3, "this pays only if we would not switch models anyway"),
-        (1e3, 1e6, "this pays only if we would switch models anyway"),
-        (1e3, -1e3, "This does not pay, even if every move passes"),
+        (1e6, 9e5, "the plan pays even if we would switch models anyway"),
+        (1e6, -1e3, "the plan pays only if we would not switch models anyway"),
+        (1e3, 1e6, "the plan pays only if we would switch models anyway"),
+        (1e3, -1e3, "The plan does not pay, even if every move passes"),
     ],
 )
 def test_the_ask_says_outright_for_whom_the_plan_pays(facts, saving_usd, follower_usd, words):
@@ -143,11 +143,11 @@ def test_the_ask_says_outright_for_whom_the_plan_pays(facts, saving_usd, followe
 
 def test_labelling_that_takes_too_long_says_its_hours_and_its_pace(page):
     (row,) = section(page, "workloads").select("tr:-soup-contains('long-context-reasoning')")
-    assert "2,917 hours of an expert (146 weeks at 20 hours a week)" in text_of(row)
+    assert "2,917 expert hours (146 weeks at 20 a week)" in text_of(row)
 
 
 def test_the_bill_of_a_month_says_that_it_is_todays(page):
-    assert "today's bill a month" in text_of(section(page, "workloads").thead)
+    assert "a month now" in text_of(section(page, "workloads").thead)
 
 
 def test_what_takes_off_the_cost_of_staying_has_its_sign(facts):
