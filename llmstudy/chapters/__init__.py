@@ -6,7 +6,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "01_evidence": (),
     "02_cost": (),
     "03_latency": ("05_self_hosting",),
-    "04_quality": (),
+    "04_quality": ("02_cost",),
     "05_self_hosting": (),
     "06_crossover": ("01_evidence", "02_cost", "03_latency", "04_quality"),
     "07_triggers_and_routing": ("06_crossover",),

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from llmstudy import simulate
-from llmstudy.evidence.case import Case, Results, Tables, contenders, covers_week, rows_of
+from llmstudy.evidence.case import Case, Tables, contenders, covers_week
 from llmstudy.evidence.offers import priced_model, scheduled_prices, token_offer
 from llmstudy.figure import FloatArray
 from llmstudy.measures import rate_limits
@@ -25,7 +25,6 @@ from llmstudy.measures.cost import (
     control_savings,
     largest_tenant_share,
     month_bills,
-    usd_per_accepted_answer,
     usd_per_million_tokens,
 )
 from llmstudy.prices import PricedModel
@@ -175,38 +174,6 @@ def output_tokens(study: Study) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
-
-
-def accepted_answer_costs(results: Results) -> pd.DataFrame:
-    """The cost per accepted answer of each scored route, and of today's on the same items.
-
-    Columns: workload, pair (the scored route; it has two rows, today's and its own), route,
-    current, benchmark (the source of the items), usd_per_request, acceptance (share),
-    usd_per_accepted_answer.
-    """
-    bills = {
-        (r["workload"], r["route"]): r["usd_per_request"]
-        for r in [*results["02_cost"]["bills"], *results["05_self_hosting"]["fleets"]]
-    }
-    today = {
-        r["workload"]: r["route"]
-        for r in rows_of(results["06_crossover"]["permissions"], current=True)
-    }
-    rows = []
-    for row in results["04_quality"]["quality"]:
-        name, pair = row["workload"], row["route"]
-        for route, acceptance in (
-            (today[name], row["acceptance_current"]),
-            (pair, row["acceptance_route"]),
-        ):
-            usd = bills.get((name, route))
-            if acceptance and usd is not None:
-                repair = row.get("repair_usd")
-                accepted = float(usd_per_accepted_answer(usd, acceptance, repair))
-                about = (name, pair, route, route != pair, row["benchmark"])
-                rows.append((*about, usd, acceptance, accepted))
-    columns = ["workload", "pair", "route", "current", "benchmark", "usd_per_request", "acceptance"]
-    return pd.DataFrame(rows, columns=[*columns, "usd_per_accepted_answer"])
 
 
 def cost_controls(case: Case, offers: Offers) -> pd.DataFrame:

@@ -156,6 +156,26 @@ def quality(results: Results) -> str:
     return sentence + (aside if far else "") + (more if waiting else "")
 
 
+def accepted_answers(rows: pd.DataFrame) -> str:
+    """On how many scored routes an accepted answer costs less, and on how many more.
+
+    rows: `quality.accepted_answer_costs`.
+    """
+    compared = rows.dropna(subset="difference_usd") if len(rows) else rows
+    if compared.empty:
+        return "No token-billed candidate is scored, so what an accepted answer costs is not known"
+    cheaper = int((compared["difference_high_usd"] < 0).sum())
+    dearer = int((compared["difference_low_usd"] > 0).sum())
+    open_ = len(compared) - cheaper - dearer
+    far = int((compared["closeness"] == "far").sum())
+    sentence = (
+        f"On {cheaper} of {len(compared)} scored routes an accepted answer costs less than on "
+        f"today's, on {dearer or 'none'} more"
+    )
+    aside = f"; on {open_} the items leave it open" if open_ else ""
+    return sentence + aside + (f"; {far} of them on items far from the task" if far else "")
+
+
 def hosting(results: Results) -> str:
     """How busy the fleets would be."""
     fleets = _rows(results["fleets"])

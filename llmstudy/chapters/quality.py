@@ -7,11 +7,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from llmstudy import io
 from llmstudy.chapters.cost import api_bills
 from llmstudy.decide import labelling
 from llmstudy.decide.dates import move_dates
 from llmstudy.evals.canaries import canary_recall
 from llmstudy.evals.redaction import Redactor
+from llmstudy.evals.verdict import costs_at_prices
 from llmstudy.evidence.case import Case, Tables, contenders
 from llmstudy.figure import Figure, Grade
 from llmstudy.measures import quality
@@ -23,6 +25,7 @@ from llmstudy.simulate.quality import (
     penalty_of,
 )
 from llmstudy.study import PairedEvidence, Study, Workload
+from llmstudy.tables import Rows
 
 CANARIES = 200
 """Values of each entity that are planted to see what the redaction misses."""
@@ -65,6 +68,56 @@ def quality_verdicts(study: Study) -> pd.DataFrame:
 def golden_plan(case: Case) -> pd.DataFrame:
     """What the verdict on each candidate still takes: `decide.labelling.golden_plan`."""
     return labelling.golden_plan(case.study, quality_verdicts(case.study), api_bills(case))
+
+
+def accepted_answer_costs(study: Study, verdicts: Rows, bills: Rows) -> pd.DataFrame:
+    """The cost per accepted answer of each scored token-billed route, and of today's beside it.
+
+    verdicts: `quality_verdicts`. bills: `cost.api_bills`. A fleet has no bill of a request: chapter
+    06 simulates what an accepted answer costs there (`projection.accepted_answers`).
+    Returns: two rows for each scored candidate (`pair`), today's route first: workload, pair,
+    route, current, benchmark (the source of the items), closeness, usd_per_request, acceptance
+    (share of the pair's items), usd_per_accepted_answer with low_usd and high_usd, and, of the
+    candidate, difference_usd (less today's) with difference_low_usd and difference_high_usd; 95 %
+    intervals, from the items alone (`evals.verdict.costs_at_prices`).
+    """
+    prices = {
+        (bill["workload"], bill["route"]): bill["usd_per_request"] for bill in io.plain(bills)
+    }
+    rows = []
+    for row in io.plain(verdicts):
+        name, pair = row["workload"], row["route"]
+        workload = study.workloads[name]
+        evidence, today = workload.quality.evidence.get(pair), workload.current_route
+        if evidence is None or not prices.keys() >= {(name, today), (name, pair)}:
+            continue
+        before, after = prices[name, today], prices[name, pair]
+        costs = costs_at_prices(counts_of(evidence), before, after, row["repair_usd"])
+        if costs is None:
+            continue
+        for route, usd, acceptance, cost, less in (
+            (today, before, row["acceptance_current"], costs.baseline, None),
+            (pair, after, row["acceptance_route"], costs.candidate, costs.difference),
+        ):
+            rows.append(
+                {
+                    "workload": name,
+                    "pair": pair,
+                    "route": route,
+                    "current": route == today,
+                    "benchmark": row["benchmark"],
+                    "closeness": row["closeness"],
+                    "usd_per_request": usd,
+                    "acceptance": acceptance,
+                    "usd_per_accepted_answer": cost.estimate,
+                    "low_usd": cost.low,
+                    "high_usd": cost.high,
+                    "difference_usd": less and less.estimate,
+                    "difference_low_usd": less and less.low,
+                    "difference_high_usd": less and less.high,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def paired_items(study: Study) -> pd.DataFrame:

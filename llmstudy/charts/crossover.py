@@ -64,7 +64,7 @@ def cost_against_volume(
     )
     title = (
         f"{workload}: at today's {count(volume_now)} requests a month {_costs(costs, today)} "
-        f"(mean month over {months} months, with upkeep)"
+        f"(forecast: mean month of the next {months}, upkeep included)"
     )
     words = {today: "today"} | {route: _from(row) for route, row in crossings.items()}
     names = {

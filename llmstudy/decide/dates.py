@@ -43,10 +43,10 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
     Returns rows: workload, route, gateway_weeks, items (still to be labelled), label_weeks, begins
     (date), start_months (from `as_of`), canary_days (before full traffic), canary_months.
     """
-    study, figures = case.study, bundled_figures()
+    study, canary_days = case.study, bundled_figures()["plan.canary_days"].value
     allowed = permissions(study)
     barred = set(allowed.loc[allowed["current"] & ~allowed["permitted"], "workload"])
-    hours_per_week = _WORK_HOURS_PER_WEEK * figures["plan.labelling_share"].value
+    hours_per_week = labelling_hours_per_week()
     foundation_weeks = int(phase_table()["end_week"].iloc[0])
     rows = []
     for row in io.plain(quality):  # a frame's NaN is None there
@@ -59,7 +59,7 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
         begins = study.decide_by + timedelta(weeks=gateway + weeks)
         if name in barred:
             gateway, weeks, begins = 0, 0, study.as_of
-        steps = fitting(canary(case, name, row), figures["plan.canary_days"].value)
+        steps = fitting(canary(case, name, row), canary_days)
         days = 0 if name in barred else int(steps.loc[steps["traffic_share"] < 1, "days"].sum())
         rows.append(
             {
@@ -75,6 +75,11 @@ def move_dates(case: Case, quality: Rows) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def labelling_hours_per_week() -> float:
+    """The hours of a week in which a workload's own expert labels its items."""
+    return _WORK_HOURS_PER_WEEK * bundled_figures()["plan.labelling_share"].value
 
 
 def move_windows(study: Study, rows: Sequence[Mapping[str, Any]]) -> dict[str, Window]:

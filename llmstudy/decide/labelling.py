@@ -69,6 +69,8 @@ def plan_by_workload(plan: pd.DataFrame) -> pd.DataFrame:
     plan: `golden_plan`. Returns: workload, items, hours, label_usd, low_usd, high_usd, run_usd
     (without routes that are not billed by tokens), usd; the workloads that need none are left out.
     """
+    if plan.empty:  # no candidate
+        return plan
     open_ = plan[plan["items"] > 0].assign(run_usd=lambda rows: rows["run_usd"].astype(float))
     largest = ["items", "hours", "label_usd", "low_usd", "high_usd"]
     grouped = open_.groupby("workload", sort=False)

@@ -14,13 +14,16 @@ from llmstudy.evals.evidence import Evidence, of_workload, paired_evidence
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures import quality
 from llmstudy.measures.cost import usd_per_accepted_answer
-from llmstudy.measures.quality import ALPHA, NonInferiority
+from llmstudy.measures.quality import ALPHA, NonInferiority, PairedCounts
 from llmstudy.text import count, listed, usd
 
 Action = Literal["SWITCH", "HYBRID", "STAY", "COLLECT"]
 
 SEED = 20261201
 """Of the resamples behind the intervals of cost, so that a file has one verdict."""
+
+_DRAWS = 20_000
+"""Of mean acceptances and costs, where items cannot be resampled."""
 
 
 @dataclass(frozen=True)
@@ -389,40 +392,80 @@ def costs_of(evidence: Evidence, repair_usd: float | None = None) -> Costs | Non
     figures = rows.to_numpy(dtype=float)
     if not np.isfinite(figures).all() or not figures[:, :2].any(axis=0).all():
         return None
-
-    def per_accepted(mean: FloatArray, side: int) -> FloatArray:
-        return np.asarray(usd_per_accepted_answer(mean[..., 2 + side], mean[..., side], repair_usd))
-
-    statistics: tuple[Callable[[FloatArray], FloatArray], ...] = (
-        lambda mean: per_accepted(mean, 0),
-        lambda mean: per_accepted(mean, 1),
-        lambda mean: per_accepted(mean, 1) - per_accepted(mean, 0),
-    )
     clusters = clusters_of(evidence.pairs)
     try:
         intervals = [
             quality.bootstrap_interval(each, figures, clusters, np.random.default_rng(SEED))
-            for each in statistics
+            for each in _per_accepted(repair_usd)
         ]
     except ValueError:
-        draws = _drawn_means(evidence, figures)
-        intervals = [
-            Interval(
-                float(each(figures.mean(axis=0))),
-                *np.quantile(each(draws), [0.025, 0.975]).tolist(),
-            )
-            for each in statistics
-        ]
+        return _drawn_costs(figures.mean(axis=0), _drawn_means(evidence, figures), repair_usd)
     return Costs(*intervals)
+
+
+def costs_at_prices(
+    counts: PairedCounts,
+    baseline_usd: float,
+    candidate_usd: float,
+    repair_usd: float | None = None,
+) -> Costs | None:
+    """As `costs_of`, where the mean price of an answer is known and acceptance alone is uncertain.
+
+    counts: a is the baseline, b the candidate. baseline_usd, candidate_usd: of a request.
+    None where a route has no accepted answer.
+
+    >>> costs = costs_at_prices(PairedCounts(900, 50, 30, 20), 0.005, 0.001)
+    >>> for each in (costs.candidate, costs.difference):
+    ...     print(f"{each.estimate:.5f} [{each.low:.5f}, {each.high:.5f}]")
+    0.00108 [0.00106, 0.00110]
+    -0.00419 [-0.00427, -0.00412]
+    """
+    accepted = np.array([counts.both + counts.only_a, counts.both + counts.only_b]) / counts.n
+    if not accepted.all():
+        return None
+    prices = np.array([baseline_usd, candidate_usd])
+    drawn = quality.draw_acceptance(counts, _DRAWS, np.random.default_rng(SEED))
+    draws = np.hstack([drawn, np.broadcast_to(prices, drawn.shape)])
+    return _drawn_costs(np.concatenate([accepted, prices]), draws, repair_usd)
+
+
+_Statistic = Callable[[FloatArray], FloatArray]
+
+
+def _per_accepted(repair_usd: float | None) -> tuple[_Statistic, _Statistic, _Statistic]:
+    """Cost per accepted answer of both routes, and the candidate's less the baseline's.
+
+    Each takes means (..., 4) as `_drawn_means` returns.
+    """
+
+    def of_side(mean: FloatArray, side: int) -> FloatArray:
+        return np.asarray(usd_per_accepted_answer(mean[..., 2 + side], mean[..., side], repair_usd))
+
+    return (
+        lambda mean: of_side(mean, 0),
+        lambda mean: of_side(mean, 1),
+        lambda mean: of_side(mean, 1) - of_side(mean, 0),
+    )
+
+
+def _drawn_costs(mean: FloatArray, draws: FloatArray, repair_usd: float | None) -> Costs:
+    """Costs at the means, (4,), with the 95 % intervals of their draws, (draws, 4)."""
+    ends = [0.025, 0.975]
+    return Costs(
+        *(
+            Interval(float(each(mean)), *np.quantile(each(draws), ends).tolist())
+            for each in _per_accepted(repair_usd)
+        )
+    )
 
 
 def _drawn_means(evidence: Evidence, figures: FloatArray) -> FloatArray:
     """Draws of the mean acceptance and the mean cost of both routes. (draws, 4)"""
     rng = np.random.default_rng(SEED)
-    accepted = quality.draw_acceptance(evidence.overall.counts, 20_000, rng)
+    accepted = quality.draw_acceptance(evidence.overall.counts, _DRAWS, rng)
     worth = evidence.overall.counts.n
     usd_means, usd_errors = figures[:, 2:].mean(axis=0), figures[:, 2:].std(axis=0, ddof=1)
-    costs = usd_means + usd_errors / sqrt(worth) * rng.standard_normal((20_000, 2))
+    costs = usd_means + usd_errors / sqrt(worth) * rng.standard_normal((_DRAWS, 2))
     return np.hstack([accepted, costs])
 
 

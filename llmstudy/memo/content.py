@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import paths
+from llmstudy.decide.dates import labelling_hours_per_week
 from llmstudy.decide.triggers.rules import trigger_table
 from llmstudy.decide.verdicts import answers_late, pays
 from llmstudy.figure import Figure
 from llmstudy.memo.context import Facts
 from llmstudy.simulate.inputs import N_DRAWS
-from llmstudy.study.labelling import usd_per_item
+from llmstudy.study.labelling import minutes_per_item, usd_per_item
 from llmstudy.study.lines import lines_of
 from llmstudy.tables import named
 
@@ -235,13 +236,21 @@ def _workload(facts: Facts, name: str) -> dict[str, Any]:
     }
 
 
-def _too_long(facts: Facts, name: str) -> dict[str, int] | None:
-    """The labelling that lets no move begin within the horizon: weeks and questions, else None."""
+def _too_long(facts: Facts, name: str) -> dict[str, float] | None:
+    """The labelling that lets no move begin within the horizon, else None.
+
+    questions, hours (of an expert), weeks and the hours_per_week that they are counted at.
+    """
     dates = facts.rows("04_quality", "dates", workload=name)
     first = min(dates, key=lambda row: row["start_months"], default=None)
     if first is None or not first["items"] or first["start_months"] < facts.study.months:
         return None
-    return {"weeks": first["label_weeks"], "questions": first["items"]}
+    return {
+        "questions": first["items"],
+        "hours": first["items"] * minutes_per_item(facts.study, name).value / 60,
+        "weeks": first["label_weeks"],
+        "hours_per_week": labelling_hours_per_week(),
+    }
 
 
 def _ends_route(collect: Mapping[str, Any], route: str) -> bool:
@@ -302,10 +311,11 @@ def _phases(facts: Facts) -> list[dict[str, Any]]:
 def _ask(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The one amount to approve, and what it pays for.
 
-    It is the high end of the costs of all phases. net_usd, net_follower_usd: the savings of all
-    moves less the cost of the phases before them, against staying and against cheaper models of
-    equal quality. first, later: the own questions to score first,
-    and those of moves whose saving is not certain. contracts, ends: sentences.
+    It is the high end of the costs of all phases. finding_out_usd: that of the phases before a
+    move. net_usd, net_follower_usd: the savings of all moves less finding_out_usd, against staying
+    and against cheaper models of equal quality. pays: `_pays` of the two. first, later: the own
+    questions to score first, and those of moves whose saving is not certain. contracts, ends:
+    sentences.
     """
     phases = facts.decided["phases"]
     parts = [
@@ -319,16 +329,31 @@ def _ask(facts: Facts, workloads: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     # that of a move is in its saving already
     before = sum(row["cost_high_usd"] or 0 for row in phases[:2])
     saving = [row for row in workloads if row["saving_usd"]]
+    net = sum(row["saving_usd"]["p50"] for row in saving) - before
+    net_follower = sum(row["follower_usd"] for row in saving) - before
     return {
         "usd": usd,
-        "net_usd": sum(row["saving_usd"]["p50"] for row in saving) - before if saving else None,
-        "net_follower_usd": sum(row["follower_usd"] for row in saving) - before if saving else None,
+        "finding_out_usd": before,
+        "net_usd": net if saving else None,
+        "net_follower_usd": net_follower if saving else None,
+        "pays": _pays(net, net_follower) if saving else None,
         "parts": parts,
         "first": _questions_of(facts, [row for row in open_ if not row["unsure"]]),
         "later": _questions_of(facts, [row for row in open_ if row["unsure"]]),
         "contracts": list(dict.fromkeys(contracts)),
         "ends": facts.ending(),
     }
+
+
+def _pays(net_usd: float, net_follower_usd: float) -> str:
+    """For whom the plan pays: who stays otherwise, who follows cheaper models, both or neither.
+
+    >>> [_pays(*net) for net in ((5, 1), (5, -1), (-5, 1), (-5, -1))]
+    ['both', 'who stays', 'who follows', 'neither']
+    """
+    if (net_usd > 0) == (net_follower_usd > 0):
+        return "both" if net_usd > 0 else "neither"
+    return "who stays" if net_usd > 0 else "who follows"
 
 
 def _questions_of(facts: Facts, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pytest
 
 from llmstudy import io, paths
 from llmstudy.chapters import decision as chapter_07
-from llmstudy.chapters.cost import accepted_answer_costs
 from llmstudy.chapters.crossover import crossover_tables, routes_that_matter
 from llmstudy.chapters.hosting import hosting_tables
 from llmstudy.chapters.latency import latency_tables
@@ -634,29 +633,6 @@ def test_a_study_whose_routes_cannot_be_sized_has_a_bill_of_nothing(assessed):
         "today": 0,
         "horizon": {"p10": 0, "p50": 0, "p90": 0},
     }
-
-
-@pytest.mark.parametrize("name", ["hyperscale", "default"])
-def test_an_accepted_answer_costs_at_least_the_answer(assessed, name):
-    results = assessed(name).results
-    table = accepted_answer_costs(results)
-    assert len(table)
-    by_hand = table["usd_per_request"] / table["acceptance"]
-    assert table["usd_per_accepted_answer"].tolist() == pytest.approx(by_hand.tolist())
-    assert (table["usd_per_accepted_answer"] >= table["usd_per_request"]).all()
-
-
-@pytest.mark.parametrize("name", ["hyperscale", "default"])
-def test_each_scored_route_is_set_beside_todays_on_the_same_items(assessed, name):
-    found = assessed(name)
-    table = accepted_answer_costs(found.results)
-    for (workload, pair), two in table.groupby(["workload", "pair"]):
-        today, scored = two.sort_values("current", ascending=False).to_dict("records")
-        assert (today["current"], scored["current"]) == (True, False)
-        assert today["route"] == found.case.study.workloads[workload].current_route
-        assert scored["route"] == pair
-        judged = found.row(QUALITY, "quality", workload=workload, route=pair)
-        assert scored["acceptance"] - today["acceptance"] == pytest.approx(judged["difference"])
 
 
 @every_study

@@ -1,5 +1,6 @@
 """What a chapter says changes with its results, and every chart takes what every study tells."""
 
+import pandas as pd
 import pytest
 
 from llmstudy.chapters import findings
@@ -40,6 +41,34 @@ def test_the_best_buy_is_told_with_its_worth_and_its_cost():
 def test_where_nothing_is_surely_worth_measuring_the_reason_is_told(verdicts, said):
     rows = [worth(f"m{i}", verdict) for i, verdict in enumerate(verdicts)]
     assert findings.measure_next({"measure_next": None, "worth": rows}) == said
+
+
+# ---- the cost of an accepted answer
+
+
+def compared(low_usd, high_usd, closeness="own"):
+    """The rows of a scored candidate: today's route first."""
+    ends = {"difference_usd": 0.0, "difference_low_usd": low_usd, "difference_high_usd": high_usd}
+    return [dict.fromkeys(ends), ends | {"closeness": closeness}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "No token-billed candidate is scored, so what an accepted answer costs is not known"),
+        (
+            [*compared(-2, -1), *compared(1, 2), *compared(-1, 1, "far")],
+            "On 1 of 3 scored routes an accepted answer costs less than on today's, on 1 more; on "
+            "1 the items leave it open; 1 of them on items far from the task",
+        ),
+        (
+            compared(-2, -1),
+            "On 1 of 1 scored routes an accepted answer costs less than on today's, on none more",
+        ),
+    ],
+)
+def test_routes_count_as_cheaper_by_the_accepted_answer_where_the_whole_interval_is(rows, said):
+    assert findings.accepted_answers(pd.DataFrame(rows)) == said
 
 
 # ---- the rules on trial

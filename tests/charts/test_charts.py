@@ -306,7 +306,7 @@ class TestCharts(ChartTests):
         (
             "cost",
             "at today's 1.2M requests a month openai-gpt-4o costs USD 6.0k, the others USD 1.0k to "
-            "30k (mean month over 24 months, with upkeep)",
+            "30k (forecast: mean month of the next 24, upkeep included)",
             "h200-llama-3.1-70b USD 30k",
         ),
         (
@@ -320,7 +320,7 @@ class TestCharts(ChartTests):
             "openai-gpt-4o costs USD 50, the others USD 306 to 30k",
             "h200-llama-3.1-70b is never cheaper than today's route in 83 % of simulated futures",
         ),
-        ("cost_one", "month openai-gpt-4o costs USD 6.0k (mean", "openai-gpt-4o USD 6.0k"),
+        ("cost_one", "month openai-gpt-4o costs USD 6.0k (forecast", "openai-gpt-4o USD 6.0k"),
         ("never_all", "for 18 of 18 moves", "hosted open weights → self-hosted: 100 %, median nev"),
         ("never_one", "for 0 of 1 moves", "proprietary API → self-hosted: 0 %, median 2.1M"),
         (

@@ -78,3 +78,7 @@ def test_a_candidate_that_is_proven_inferior_needs_no_more_items(study, referenc
     plan = labelling.golden_plan(study, quality, pd.DataFrame(reference["02_cost"]["bills"]))
     assert (plan[["items", "hours", "label_usd"]] == 0).all(axis=None)
     assert plan_by_workload(plan).empty
+
+
+def test_a_study_without_candidates_needs_no_golden_set(study):
+    assert plan_by_workload(labelling.golden_plan(study, [], [])).empty

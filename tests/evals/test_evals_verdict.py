@@ -1,10 +1,13 @@
+from dataclasses import astuple
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from llmstudy.evals.evidence import paired_evidence
 from llmstudy.evals.table import conform
-from llmstudy.evals.verdict import compare, costs_of, noise_floor
+from llmstudy.evals.verdict import compare, costs_at_prices, costs_of, noise_floor
+from llmstudy.measures.quality import PairedCounts
 
 
 def _evaluation(cells, n, rng, usd=(0.004, 0.001), **columns):
@@ -121,6 +124,30 @@ def test_the_interval_of_the_saving_per_accepted_answer_covers_the_true_one(cell
         saved = costs_of(paired_evidence(_evaluation(cells, 200, rng), "api", "open")).difference
         covered.append(saved.low <= truth <= saved.high)
     assert np.mean(covered) >= 0.88
+
+
+@pytest.mark.parametrize("cells", [EQUAL, (0.8, 0.08, 0.02, 0.1)])
+def test_at_known_prices_the_interval_of_the_saving_covers_the_true_one(cells):
+    rng = np.random.default_rng(11)
+    truth = 0.001 / (cells[0] + cells[2]) - 0.00103 / (cells[0] + cells[1])
+    covered = []
+    for counts in rng.multinomial(300, cells, size=400):
+        saved = costs_at_prices(PairedCounts(*map(int, counts)), 0.00103, 0.001).difference
+        covered.append(saved.low <= truth <= saved.high)
+    assert 0.93 <= np.mean(covered) <= 0.975
+
+
+def test_at_known_prices_the_cost_is_that_of_answers_which_all_cost_the_same():
+    evaluation = _evaluation(EQUAL, 2_000, np.random.default_rng(12))
+    evaluation["cost_usd"] = np.where(evaluation["route"] == "api", 0.004, 0.001)
+    evidence = paired_evidence(evaluation, "api", "open")
+    recorded, priced = costs_of(evidence), costs_at_prices(evidence.overall.counts, 0.004, 0.001)
+    for one, other in zip(astuple(recorded), astuple(priced), strict=True):
+        assert one == pytest.approx(other, rel=2e-3)
+
+
+def test_a_route_without_an_accepted_answer_has_no_cost_of_one():
+    assert costs_at_prices(PairedCounts(0, 9, 0, 1), 0.004, 0.001) is None
 
 
 def test_without_recorded_costs_the_verdict_rests_on_quality_and_says_so():

@@ -120,6 +120,52 @@ def test_the_questions_of_the_ask_are_all_that_undecided_workloads_need(facts, t
     assert not set(ask["first"]["workloads"]) & unsure
 
 
+def nets(facts, saving_usd, follower_usd):
+    """The facts with the savings of every favoured move against staying and against followers."""
+    other = copied(facts)
+    for row in other.decided["routes"]:
+        row |= {"saving_p50_usd": saving_usd, "saving_same_quality_usd": follower_usd}
+    return other
+
+
+@pytest.mark.parametrize(
+    ("saving_usd", "follower_usd", "pays"),
+    [
+        (1e6, 9e5, "both"),
+        (1e6, 1e3, "who stays"),
+        (1e6, -1e6, "who stays"),
+        (1e3, 1e6, "who follows"),
+        (1e3, -1e3, "neither"),
+    ],
+)
+def test_a_plan_pays_for_whom_its_savings_exceed_the_cost_of_finding_out(
+    facts, saving_usd, follower_usd, pays
+):
+    tables = memo_tables(nets(facts, saving_usd, follower_usd))
+    ask = tables["ask"]
+    moves = [row for row in tables["workloads"] if row["saving_usd"]]
+    costs = sum(phase["cost_high_usd"] for phase in facts.decided["phases"][:2])
+    assert ask["finding_out_usd"] == costs
+    assert ask["net_usd"] == pytest.approx(len(moves) * saving_usd - costs)
+    assert ask["net_follower_usd"] == pytest.approx(len(moves) * follower_usd - costs)
+    assert ask["pays"] == pays
+
+
+def test_without_a_move_nothing_pays_or_does_not(facts):
+    assert memo_tables(stay(facts))["ask"]["pays"] is None
+
+
+def test_labelling_that_takes_too_long_says_its_hours_at_the_stated_pace(facts, tables):
+    found = [row for row in tables["workloads"] if row["too_long"]]
+    assert [row["workload"] for row in found] == ["long-context-reasoning"]
+    long = found[0]["too_long"]
+    # 24,000 tokens in, a fifth of them a prefix; two answers of 1,500; four minutes to judge
+    minutes = (24_000 * 0.8 + 2 * 1_500) * 0.75 / 238 + 4
+    assert long["hours"] == pytest.approx(long["questions"] * minutes / 60, rel=2e-3)
+    assert long["hours_per_week"] == 20
+    assert long["weeks"] - 1 < long["hours"] / long["hours_per_week"] <= long["weeks"]
+
+
 def test_a_contract_is_asked_for_where_data_may_go_nowhere(facts, tables):
     assert tables["ask"]["contracts"] == []
     (contract,) = memo_tables(barred(facts))["ask"]["contracts"]

@@ -120,6 +120,36 @@ def test_open_intake_questions_are_counted_and_named(facts):
     assert "requests" in memo.get_text()
 
 
+@pytest.mark.parametrize(
+    ("saving_usd", "follower_usd", "words"),
+    [
+        (1e6, 9e5, "the plan pays even if we would switch models anyway"),
+        (1e6, -1e3, "the plan pays only if we would not switch models anyway"),
+        (1e3, 1e6, "the plan pays only if we would switch models anyway"),
+        (1e3, -1e3, "The plan does not pay, even if every move passes"),
+    ],
+)
+def test_the_ask_says_outright_for_whom_the_plan_pays(facts, saving_usd, follower_usd, words):
+    other = copied(facts)
+    for row in other.decided["routes"]:
+        row |= {"saving_p50_usd": saving_usd, "saving_same_quality_usd": follower_usd}
+    memo = page_of(other)
+    said = text_of(section(memo, "ask"))
+    assert words in said
+    assert said.count("pays") + said.count("does not pay") == 1
+    too_little = "less than finding out may cost" in text_of(section(memo, "recommendation"))
+    assert too_little is (follower_usd < 1e5)
+
+
+def test_labelling_that_takes_too_long_says_its_hours_and_its_pace(page):
+    (row,) = section(page, "workloads").select("tr:-soup-contains('long-context-reasoning')")
+    assert "2,917 expert hours (146 weeks at 20 a week)" in text_of(row)
+
+
+def test_the_bill_of_a_month_says_that_it_is_todays(page):
+    assert "a month now" in text_of(section(page, "workloads").thead)
+
+
 def test_what_takes_off_the_cost_of_staying_has_its_sign(facts):
     other = copied(facts)
     other.crossing["stay_parts"].append({"part": "discount", "usd": -50e3})
