@@ -59,7 +59,9 @@ def check(
     run forecast of the route that serves now: cost, tokens, first token, failures, what a fallback
     answered, and items judged again. The difference in cost is split among its drivers, and sums
     up. A cost that lies wholly beside the forecast's 80 % range, its own 95 % interval included,
-    makes the run stale. The rent of a fleet is in no log: it is the run's, for what came.
+    makes the run stale. `spread` is by how much the forecast's median lies off its stated values.
+    The rent of a fleet is in no log: it is what the run would have rented for what came. A canary
+    under the name of the workload counts as answered by another model.
 
     A note names a model on sale that would cost less than every candidate of its arm. It changes
     no exit code, and is read from the bundled price list, not from the network.
@@ -200,7 +202,11 @@ def _show_forecast(console: "Console", rows: Sequence[Mapping[str, Any]]) -> Non
     for row in rows:
         if row["broke"]:
             parts = sorted(row["parts"], key=lambda part: -abs(part["usd"]))
-            split = [f"{p['driver']} {text.signed_usd(p['usd'])}" for p in parts]
+            split = [
+                f"{part['driver'].replace('_', ' ')} {text.signed_usd(part['usd'])}"
+                for part in parts
+                if abs(part["usd"]) >= 0.5
+            ]
             console.print(f"  {row['workload']}, by driver: {', '.join(split)}")
 
 

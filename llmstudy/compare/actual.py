@@ -16,7 +16,7 @@ import numpy as np
 
 from llmstudy import text
 from llmstudy.compare.diff import Run
-from llmstudy.compare.logged import Logged, days_text, logged
+from llmstudy.compare.logged import Logged, days_text, log_times, logged, whole_days
 from llmstudy.evidence.case import Case, rows_of
 from llmstudy.figure import FloatArray
 from llmstudy.measures.cost import Offer, TokenPrice
@@ -50,8 +50,8 @@ _FEWEST_SHARE = 0.01
 def against_log(then: Run, case: Case) -> list[dict[str, Any]]:
     """Each workload of a later log against what a run forecast of the route that serves it now.
 
-    then: with chapters 02, 03 and 05. case: the study on a later day, with its log; only whole days
-    from the run's own day on count (`logged.whole_days`).
+    then: with chapters 02, 03 and 05. case: the study on a later day, with its log, of which only
+    whole days from the run's own day on count (`logged.whole_days`).
     Returns: no rows without a log, else one per workload: workload, route, days, first, last,
     - `month_usd`: {p10, p50, p90, actual, low, high, verdict}: the forecast's 80 % range, what came
       with its 95 % interval, and `as forecast`, `above` or `below` (the interval lies wholly beside
@@ -71,9 +71,10 @@ def against_log(then: Run, case: Case) -> list[dict[str, Any]]:
     - `sentences`: all of it in words.
     Source of the split: Shapley's value, as `breakdown.shapley`.
     """
-    if case.study.requests is None:
+    if case.traffic.file is None:
         return []
-    return [_row(then, case, name) for name in case.study.workloads]
+    days = whole_days(log_times(case), then.study.as_of) if then.study else []
+    return [_row(then, case, name, days) for name in case.study.workloads]
 
 
 def broken(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -113,11 +114,11 @@ _COLUMNS = (
 )
 
 
-def _row(then: Run, case: Case, name: str) -> dict[str, Any]:
+def _row(then: Run, case: Case, name: str, days: Sequence[date]) -> dict[str, Any]:
     route = case.study.workloads[name].current_route
     row = {"workload": name, "route": route}
     try:
-        row |= _compared(then, case, name, route)
+        row |= _compared(then, case, name, route, days)
     except ValueError as error:
         why = str(error).rstrip(".")
         sentences = [f"{name} is not compared with the forecast: {why}."]
@@ -125,7 +126,7 @@ def _row(then: Run, case: Case, name: str) -> dict[str, Any]:
     return row | {"why_not": None, "sentences": _sentences(row)}
 
 
-def _compared(then: Run, case: Case, name: str, route: str) -> dict[str, Any]:
+def _compared(then: Run, case: Case, name: str, route: str, days: Sequence[date]) -> dict[str, Any]:
     study = then.study
     if study is None:
         raise ValueError(then.no_study)
@@ -133,7 +134,9 @@ def _compared(then: Run, case: Case, name: str, route: str) -> dict[str, Any]:
     offer = offers.offer(name, route) if name in study.workloads else None
     if offer is None:
         raise ValueError(f"nothing was forecast of {name} on {route}")
-    came = logged(case, name, study.as_of)
+    if not days:
+        raise ValueError(f"the log holds no whole week from {study.as_of} on")
+    came = logged(case, name, days)
     weights = month_weights(study.as_of, came.days, study.months)
     forecast = invoiced(study, offers, name, route)[0] @ weights
     p10, p50, p90 = (float(x) for x in np.quantile(forecast, [0.1, 0.5, 0.9]))

@@ -19,12 +19,14 @@ from llmstudy.evidence.case import Case
 from llmstudy.evidence.offers import priced_model
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.latency import IntArray, QuantileEstimate, share_interval
+from llmstudy.measures.quality import wilson
 from llmstudy.measures.quality.clusters import student_interval
-from llmstudy.measures.repricing import reprice
+from llmstudy.measures.repricing import opened, reprice
 from llmstudy.prices import PriceError, same_model
 from llmstudy.prices.billing import PricedModel
 from llmstudy.prices.model_names import model_key
 from llmstudy.prices.served import served_model
+from llmstudy.requests.containers import literal
 from llmstudy.requests.plausible import grain, microseconds, stretches
 from llmstudy.requests.schema import UNKNOWN
 from llmstudy.study import ApiRoute, Study
@@ -43,6 +45,7 @@ _NEEDED = [
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"),
     *("ok", "failed_attempts", "latency_s", "ttft_s"),
 ]
+"""The columns of a log that are compared."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ def whole_days(times: "pd.Series[Any]", since: date) -> list[date]:
     >>> whole_days(times, date(2026, 11, 12))
     []
     """
+    if times.empty:
+        return []
     covered = stretches(times)
     slack = max(_HOUR, (times.max() - times.min()) / len(times))
     dated = grain(times) % _DAY == pd.Timedelta(0)
@@ -130,29 +135,47 @@ def month_interval(daily: FloatArray) -> Interval:
     return Interval(of_month.estimate, max(of_month.low, 0.0), of_month.high)
 
 
-def logged(case: Case, name: str, since: date) -> Logged:
-    """The requests of a workload on the whole days of the case's log from `since` on.
+def log_times(case: Case) -> "pd.Series[Any]":
+    """The times of all requests of the case's log, in order; empty without a log."""
+    if case.traffic.file is None:
+        return pd.Series(dtype="datetime64[us, UTC]")
+    with opened(case.traffic.file) as connection:
+        us = connection.sql("SELECT us FROM log ORDER BY us").fetchnumpy()["us"]
+    return pd.Series(pd.DatetimeIndex(us.view("M8[us]"), tz="UTC"))
 
+
+def logged(case: Case, name: str, days: Sequence[date]) -> Logged:
+    """The requests of a workload on these days of the case's log.
+
+    days: from `whole_days`.
     Raises: ValueError if the log cannot be compared; PriceError if the route has no price.
     """
-    traffic, study = case.traffic, case.study
-    if traffic.summed:
+    if case.traffic.summed:
         raise ValueError("the log sums requests up, and a comparison needs single ones")
-    days = whole_days(traffic.logged["ts_start"], since) if len(traffic.logged) else []
-    if not days:
-        raise ValueError(f"the log holds no whole week from {since} on")
-    rows = traffic.of(name) if name not in traffic.simulated else traffic.logged.iloc[:0]
-    number = microseconds(rows["ts_start"]) // DAY_US
     of_day = np.array([(day - date(1970, 1, 1)).days for day in days])
-    within = np.isin(number, of_day)
-    rows, number = rows.loc[within, _NEEDED].reset_index(drop=True), number[within]
+    rows, mean_weight = _rows(case, name, of_day)
     used = rows[["input_tokens", "output_tokens"]].sum(axis=1) > 0
     billed = (rows["ok"] | used).to_numpy(dtype=bool)
     if not billed.any():
         raise ValueError(f"the log holds no answer of {name} from {days[0]} to {days[-1]}")
-    answers, which = _answers(study, name, rows)
-    day = np.searchsorted(of_day, number)
-    return _summed(rows, _Bills(billed, day, answers, which), days, study, name, traffic.per_row)
+    answers, which = _answers(case.study, name, rows)
+    day = np.searchsorted(of_day, microseconds(rows["ts_start"]) // DAY_US)
+    # requests without token counts, of which no row tells a workload
+    scale = case.traffic.per_row.get(name, mean_weight) / mean_weight
+    return _summed(rows, _Bills(billed, day, answers, which), days, case.study, name, scale)
+
+
+def _rows(case: Case, name: str, of_day: IntArray) -> tuple[pd.DataFrame, float]:
+    """A workload's rows on these days since 1970, in order of time, and how many requests one of
+    its rows stands for in the whole log."""
+    assert case.traffic.file is not None
+    with opened(case.traffic.file, f"workload = {literal(name)}") as connection:
+        [(mean_weight,)] = connection.sql("SELECT avg(n) FROM log").fetchall()
+        rows = connection.sql(
+            f"SELECT {', '.join(_NEEDED)}, n FROM log WHERE us // {DAY_US} IN "
+            f"({', '.join(map(str, of_day))}) ORDER BY us"
+        ).df()
+    return rows, mean_weight or 1.0
 
 
 class _Answer(NamedTuple):
@@ -182,24 +205,26 @@ def _summed(
     days: Sequence[date],
     study: Study,
     name: str,
-    per_row: Any,
+    scale: float,
 ) -> Logged:
-    n, n_billed = len(rows), int(of.billed.sum())
-    cached = rows["cached_input_tokens"]
-    share = study.workloads[name].cached_input_share.value
-    assumed = (rows["input_tokens"] * share).round().astype("Int64")
-    tokens = rows.assign(cached_input_tokens=cached.fillna(assumed))
+    """scale: on the volume."""
+    weight = rows["n"].to_numpy(dtype=float)
+    n, n_billed = weight.sum(), weight[of.billed].sum()
+    assumed = (rows["input_tokens"] * study.workloads[name].cached_input_share.value).round()
+    cached = rows["cached_input_tokens"].fillna(assumed).astype("int64")
+    tokens = rows.rename(columns={"n": "n_requests"}).assign(cached_input_tokens=cached)
     own = _price(study, study.workloads[name].current_route)
     # a fleet is paid for whoever answers: its requests cost nothing more
-    route_usd = np.zeros(n) if own is None else _usd(tokens, [own], np.zeros(n, np.int64))
+    route_usd = (
+        np.zeros(len(rows)) if own is None else _usd(tokens, [own], np.zeros(len(rows), int))
+    )
     away = ~of.of_kind("route")
     usd = route_usd.copy()
     usd[away] = _usd(tokens[away], [each.price for each in of.answers], of.which[away])
     usd = np.where(np.isnan(usd), 0.0 if own is None else route_usd, usd)
     attempts = 1 + rows["failed_attempts"].fillna(0).to_numpy(dtype=float)
     beyond = attempts * (usd - route_usd)
-    weight = route_usd if route_usd.sum() > 0 else of.billed.astype(float)
-    scale = per_row.get(name, 1.0)
+    repeated = route_usd if route_usd.sum() > 0 else weight * of.billed
 
     def month(of_request: FloatArray) -> Interval:
         return month_interval(scale * _by_week(of_request, of.day, days))
@@ -209,29 +234,31 @@ def _summed(
         return float(counted[column] / counted["input_tokens"]) if counted.iloc[1] else None
 
     def part(within: "npt.NDArray[np.bool_]", among: "npt.NDArray[np.bool_]") -> Interval:
-        if not among.any():
+        if not weight[among].any():
             return Interval(0.0, 0.0, 1.0)
-        return share_interval(within[among], of.day[among], consecutive=False)[0]
+        _, n_effective = share_interval(within[among], of.day[among], consecutive=False)
+        share = float(np.average(within[among], weights=weight[among]))
+        return wilson(share * n_effective, n_effective)
 
     kinds = {kind: of.of_kind(kind) for kind in ("fallback", "other")}
     names = pd.Series([answer.model for answer in of.answers])[of.which[kinds["fallback"]]]
     streams = bool(rows["ttft_s"].notna().any())
     return Logged(
         days=tuple(days),
-        requests=month(np.ones(n)),
-        billed_share=n_billed / n,
-        input_tokens=float(rows["input_tokens"].sum()) / n_billed,
-        output_tokens=float(rows["output_tokens"].sum()) / n_billed,
+        requests=month(weight),
+        billed_share=float(n_billed / n),
+        input_tokens=float(rows["input_tokens"].sum() / n_billed),
+        output_tokens=float(rows["output_tokens"].sum() / n_billed),
         cached_input_share=of_input("cached_input_tokens"),
         cache_write_share=of_input("cache_write_tokens"),
-        attempts=float((attempts * weight).sum() / weight.sum()),
-        route_usd=float(route_usd.sum()) / n_billed,
-        fallback_usd=float(beyond[kinds["fallback"]].sum()) / n,
-        other_usd=float(beyond[kinds["other"]].sum()) / n,
+        attempts=float((attempts * repeated).sum() / repeated.sum()),
+        route_usd=float(route_usd.sum() / n_billed),
+        fallback_usd=float(beyond[kinds["fallback"]].sum() / n),
+        other_usd=float(beyond[kinds["other"]].sum() / n),
         usd=month(attempts * usd),
         fallback=part(kinds["fallback"], ~kinds["other"]),
-        other_share=float(kinds["other"].mean()),
-        failed=part(~rows["ok"].to_numpy(dtype=bool), np.ones(n, bool)),
+        other_share=float(weight[kinds["other"]].sum() / n),
+        failed=part(~rows["ok"].to_numpy(dtype=bool), np.ones(len(rows), bool)),
         fallback_models=tuple(map(str, names.value_counts().index)),
         ttft_p95_s=log_p95(rows.assign(day=of.day)) if streams else None,
     )

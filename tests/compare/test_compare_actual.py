@@ -3,8 +3,8 @@
 import json
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,8 +30,6 @@ from llmstudy.requests.schema import conform
 from llmstudy.run.check import broken_forecasts
 from llmstudy.simulate import bills
 from llmstudy.simulate.inputs import market
-from llmstudy.study import Log
-from tests.logs import with_log
 
 CHAT = "support-chat"
 MONTHLY, SAMPLED = 1.2e6, 300.0
@@ -82,16 +80,28 @@ def planted(
 
 
 @pytest.fixture(scope="module")
-def compare(default_case, reference):
+def case_of(default_case, tmp_path_factory):
+    """The case of a study with these rows as the file of its log, which is sampled."""
+    file = tmp_path_factory.mktemp("log") / "requests.parquet"
+    tokens = ["input_tokens", "cached_input_tokens", "output_tokens"]
+
+    def of(rows, study=None):
+        sums = {name: rows[name] * int(SAMPLED) for name in tokens}
+        table = rows.assign(n_requests=SAMPLED, **sums)
+        duckdb.from_df(table).write_parquet(str(file))
+        traffic = replace(default_case.traffic, logged=rows, file=file, per_row={CHAT: SAMPLED})
+        return replace(default_case, study=study or default_case.study, traffic=traffic)
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def compare(default_case, reference, case_of):
     """Compares a log with the reference run, whose study may be another."""
 
     def of(rows, then=None, now=None, chapters=reference):
-        study = default_case.study
-        run = Run("1", {}, chapters, {}, then or study)
-        case = with_log(default_case, rows)
-        traffic = replace(case.traffic, per_row={CHAT: SAMPLED})
-        logged = (now or study).model_copy(update={"requests": Log(path=Path("log.csv"))})
-        return against_log(run, replace(case, study=logged, traffic=traffic))
+        run = Run("1", {}, chapters, {}, then or default_case.study)
+        return against_log(run, case_of(rows, now))
 
     return of
 
@@ -449,16 +459,10 @@ def test_without_a_log_nothing_is_compared(default_case, reference):
     assert against_log(Run("1", {}, reference, {}, default_case.study), default_case) == []
 
 
-def test_what_was_not_forecast_is_named(compare, default_case):
+def test_what_was_not_forecast_is_named(compare, case_of):
     rows = planted(np.random.default_rng(1))
-    unread = against_log(
-        Run("1", {}, {}, {}, None, "the run 1 was made before runs kept their study"),
-        replace(
-            with_log(default_case, rows),
-            study=default_case.study.model_copy(update={"requests": Log(path=Path("x.csv"))}),
-        ),
-    )
-    assert all("before runs kept their study" in row["why_not"] for row in unread)
+    unread = against_log(Run("1", {}, {}, {}, None, "before runs kept theirs"), case_of(rows))
+    assert {row["why_not"] for row in unread} == {"before runs kept theirs"}
     whys = {row["workload"]: row["why_not"] for row in compare(rows)}
     assert whys[CHAT] is None
     assert "no answer of extraction" in whys["extraction"]
