@@ -73,8 +73,17 @@ def against_log(then: Run, case: Case) -> list[dict[str, Any]]:
     """
     if case.traffic.file is None:
         return []
-    days = whole_days(log_times(case), then.study.as_of) if then.study else []
-    return [_row(then, case, name, days) for name in case.study.workloads]
+    routes = {name: workload.current_route for name, workload in case.study.workloads.items()}
+    if then.study is None:
+        why = then.no_study
+    elif case.traffic.summed:
+        why = "the log sums requests up, and a comparison needs single ones"
+    elif days := whole_days(log_times(case), then.study.as_of):
+        return [_row(then, case, name, route, days) for name, route in routes.items()]
+    else:
+        why = f"the log holds no whole week from {then.study.as_of} on"
+    sentence = f"The log is not compared with the forecast: {why}."
+    return [_not_compared(name, route, why, sentence) for name, route in routes.items()]
 
 
 def broken(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -114,28 +123,28 @@ _COLUMNS = (
 )
 
 
-def _row(then: Run, case: Case, name: str, days: Sequence[date]) -> dict[str, Any]:
-    route = case.study.workloads[name].current_route
-    row = {"workload": name, "route": route}
+def _not_compared(name: str, route: str, why: str, sentence: str) -> dict[str, Any]:
+    about = {"why_not": why, "sentences": [sentence]}
+    return {"workload": name, "route": route} | dict.fromkeys(_COLUMNS) | about
+
+
+def _row(then: Run, case: Case, name: str, route: str, days: Sequence[date]) -> dict[str, Any]:
     try:
-        row |= _compared(then, case, name, route, days)
+        row = {"workload": name, "route": route} | _compared(then, case, name, route, days)
     except ValueError as error:
         why = str(error).rstrip(".")
-        sentences = [f"{name} is not compared with the forecast: {why}."]
-        return row | dict.fromkeys(_COLUMNS) | {"why_not": why, "sentences": sentences}
+        sentence = f"{name} is not compared with the forecast: {why}."
+        return _not_compared(name, route, why, sentence)
     return row | {"why_not": None, "sentences": _sentences(row)}
 
 
 def _compared(then: Run, case: Case, name: str, route: str, days: Sequence[date]) -> dict[str, Any]:
     study = then.study
-    if study is None:
-        raise ValueError(then.no_study)
+    assert study is not None
     offers = market(then.chapters["02_cost"], then.chapters["05_self_hosting"])
     offer = offers.offer(name, route) if name in study.workloads else None
     if offer is None:
         raise ValueError(f"nothing was forecast of {name} on {route}")
-    if not days:
-        raise ValueError(f"the log holds no whole week from {study.as_of} on")
     came = logged(case, name, days)
     weights = month_weights(study.as_of, came.days, study.months)
     forecast = invoiced(study, offers, name, route)[0] @ weights

@@ -40,12 +40,14 @@ FEWEST_WEEKS = 4
 
 _DAY, _HOUR = pd.Timedelta(days=1), pd.Timedelta(hours=1)
 
+_NAMED = ("provider", "model_served", "model_requested")
+"""The columns that tell who answered."""
+
 _NEEDED = [
-    *("ts_start", "workload", "provider", "model_requested", "model_served", "service_tier"),
+    *("ts_start", "service_tier", "ok", "failed_attempts", "latency_s", "ttft_s"),
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"),
-    *("ok", "failed_attempts", "latency_s", "ttft_s"),
 ]
-"""The columns of a log that are compared."""
+"""The columns of a log that are compared, beside who answered."""
 
 
 @dataclass(frozen=True)
@@ -147,35 +149,44 @@ def log_times(case: Case) -> "pd.Series[Any]":
 def logged(case: Case, name: str, days: Sequence[date]) -> Logged:
     """The requests of a workload on these days of the case's log.
 
-    days: from `whole_days`.
-    Raises: ValueError if the log cannot be compared; PriceError if the route has no price.
+    case: of a log of single requests. days: from `whole_days`.
+    Raises: ValueError if no request was answered; PriceError if the route has no price.
     """
-    if case.traffic.summed:
-        raise ValueError("the log sums requests up, and a comparison needs single ones")
     of_day = np.array([(day - date(1970, 1, 1)).days for day in days])
-    rows, mean_weight = _rows(case, name, of_day)
+    rows, answers, mean_weight = _rows(case, name, of_day)
     used = rows[["input_tokens", "output_tokens"]].sum(axis=1) > 0
     billed = (rows["ok"] | used).to_numpy(dtype=bool)
     if not billed.any():
         raise ValueError(f"the log holds no answer of {name} from {days[0]} to {days[-1]}")
-    answers, which = _answers(case.study, name, rows)
+    which = rows["which"].to_numpy(dtype=np.int64)
     day = np.searchsorted(of_day, microseconds(rows["ts_start"]) // DAY_US)
     # requests without token counts, of which no row tells a workload
     scale = case.traffic.per_row.get(name, mean_weight) / mean_weight
     return _summed(rows, _Bills(billed, day, answers, which), days, case.study, name, scale)
 
 
-def _rows(case: Case, name: str, of_day: IntArray) -> tuple[pd.DataFrame, float]:
-    """A workload's rows on these days since 1970, in order of time, and how many requests one of
-    its rows stands for in the whole log."""
+def _rows(case: Case, name: str, of_day: IntArray) -> tuple[pd.DataFrame, "list[_Answer]", float]:
+    """A workload's requests on these days, in order of time, with `n` and `which`.
+
+    of_day: in days since 1970. n: how many requests a row stands for. which: the place of who
+    answered it in the list returned, which has those of the whole log. The number is the mean of n
+    in the whole log.
+    """
     assert case.traffic.file is not None
     with opened(case.traffic.file, f"workload = {literal(name)}") as connection:
         [(mean_weight,)] = connection.sql("SELECT avg(n) FROM log").fetchall()
+        connection.execute(
+            "CREATE TABLE answers AS SELECT row_number() OVER () - 1 AS which, *"
+            f" FROM (SELECT DISTINCT {', '.join(_NAMED)} FROM log)"
+        )
         rows = connection.sql(
-            f"SELECT {', '.join(_NEEDED)}, n FROM log WHERE us // {DAY_US} IN "
-            f"({', '.join(map(str, of_day))}) ORDER BY us"
+            f"SELECT {', '.join(_NEEDED)}, n, which FROM log JOIN answers ON"
+            f" {' AND '.join(f'log.{x} IS NOT DISTINCT FROM answers.{x}' for x in _NAMED)}"
+            f" WHERE us // {DAY_US} IN ({', '.join(map(str, of_day))}) ORDER BY us"
         ).df()
-    return rows, mean_weight or 1.0
+        names = connection.sql(f"SELECT {', '.join(_NAMED)} FROM answers ORDER BY which").fetchall()
+    answers = [answer_of(case.study, name, *(x or "" for x in each)) for each in names]
+    return rows, answers, mean_weight or 1.0
 
 
 class _Answer(NamedTuple):
@@ -278,15 +289,14 @@ def _usd(rows: pd.DataFrame, models: Sequence[PricedModel | None], which: IntArr
     usd = np.full(len(rows), np.nan)
     if not priced.any():
         return usd
-    by_name = {f"route/m{i}": model for i, model in enumerate(models) if model is not None}
-    tiers = np.array([model.tier if model else "" for model in models], dtype=object)
+    names = [f"m{i}" for i in range(len(models))]
+    by_name = {f"route/{x}": m for x, m in zip(names, models, strict=True) if m is not None}
+    tiers = np.array([model.tier if model else "" for model in models], dtype=object)[which]
     bills = reprice(
         rows[priced].assign(
             provider="route",
-            model_served=np.array([f"m{i}" for i in range(len(models))])[which[priced]],
-            service_tier=rows["service_tier"]
-            .astype(object)
-            .fillna(pd.Series(tiers[which]))[priced],
+            model_served=pd.Categorical.from_codes(which[priced], dtype=pd.CategoricalDtype(names)),
+            service_tier=rows["service_tier"].astype(object).fillna(pd.Series(tiers))[priced],
         ),
         by_name,
     )
@@ -297,21 +307,6 @@ def _usd(rows: pd.DataFrame, models: Sequence[PricedModel | None], which: IntArr
 
 
 # --- who answered ---------------------------------------------------------------------------
-
-
-def _answers(study: Study, name: str, rows: pd.DataFrame) -> tuple[list[_Answer], IntArray]:
-    """Who answered each request: the distinct ones, and the place of each request's among them."""
-    columns = ("provider", "model_served", "model_requested")
-    codes, names = zip(
-        *(pd.factorize(rows[column], use_na_sentinel=False) for column in columns), strict=True
-    )
-    shape = tuple(map(len, names))
-    distinct, which = np.unique(np.ravel_multi_index(codes, shape), return_inverse=True)
-    answers = []
-    for place in zip(*np.unravel_index(distinct, shape), strict=True):
-        each = [of[i] for of, i in zip(names, place, strict=True)]
-        answers.append(answer_of(study, name, *("" if pd.isna(x) else str(x) for x in each)))
-    return answers, which
 
 
 def answer_of(study: Study, name: str, provider: str, served: str, requested: str) -> _Answer:

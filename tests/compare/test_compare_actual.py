@@ -418,12 +418,19 @@ def test_a_day_that_the_log_cuts_or_that_came_before_the_run_does_not_count():
     assert np.bincount([day.weekday() for day in days]).tolist() == [3] * 7
 
 
-def test_less_than_a_week_is_not_compared_and_says_so(chat):
-    row = chat(planted(np.random.default_rng(9), days=6))
-    assert "no whole week from 2026-11-23" in row["why_not"]
-    assert row["month_usd"] is None
-    assert summary_sentences([row]) == []
-    assert broken([row]) == []
+def test_less_than_a_week_is_not_compared_and_says_so_once(compare):
+    rows = compare(planted(np.random.default_rng(9), days=6))
+    assert {row["month_usd"] for row in rows} == {None}
+    ((sentence,),) = {tuple(row["sentences"]) for row in rows}
+    assert sentence.endswith("forecast: the log holds no whole week from 2026-11-23 on.")
+    assert summary_sentences(rows) == broken(rows) == []
+
+
+def test_a_log_of_sums_is_not_compared(case_of, default_case, reference):
+    case = case_of(planted(np.random.default_rng(9)))
+    sums = replace(case, traffic=replace(case.traffic, summed=True))
+    row, *_ = against_log(Run("1", {}, reference, {}, default_case.study), sums)
+    assert row["why_not"].startswith("the log sums requests up")
 
 
 @pytest.mark.parametrize("weeks", [1, 2, 4, 8])
