@@ -99,9 +99,12 @@ def summary_sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     compared = [row for row in rows if row["why_not"] is None]
     if not compared:
         return []
-    off, n = broken(compared), len(compared)
-    first = f"By the log {n - len(off)} of {n} logged workloads cost what the last memo forecast"
-    first = "; ".join([first, *map(_cost_words, off)]) + "."
+    verdicts = [row["month_usd"]["verdict"] for row in compared]
+    first = f"By the log {verdicts.count('as forecast')} of {len(compared)} logged workloads cost "
+    first += "what the last memo forecast"
+    if unclear := verdicts.count("undecided"):
+        first += f" (of {unclear} too few days are logged to tell)"
+    first = "; ".join([first, *map(_cost_words, broken(compared))]) + "."
     late = [
         f"the first token of {row['workload']} is {row['ttft_p95_s']['verdict']} than forecast"
         for row in compared

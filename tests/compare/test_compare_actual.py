@@ -433,6 +433,22 @@ def test_a_log_of_sums_is_not_compared(case_of, default_case, reference):
     assert row["why_not"].startswith("the log sums requests up")
 
 
+def test_a_cost_beside_its_range_by_chance_is_undecided(chat):
+    # one week, of which the last two days are busy: its mean has a wide interval
+    rows = planted(np.random.default_rng(9), days=7, volume=1.35)
+    late = rows["ts_start"] >= pd.Timestamp("2026-11-29", tz="UTC")
+    rows = rows[late | (np.arange(len(rows)) % 2 == 0)]
+    more = rows[late].assign(ts_start=rows["ts_start"] + pd.Timedelta("1s"))
+    row = chat(pd.concat([rows, more, more], ignore_index=True))
+    month = row["month_usd"]
+    assert month["actual"] > month["p90"] > month["low"]
+    assert (month["verdict"], row["broke"]) == ("undecided", None)
+    assert "too few days are logged to tell" in row["sentences"][0]
+    assert broken_forecasts([row]) == []
+    assert "0 of 1 logged workloads cost what" in summary_sentences([row])[0]
+    assert "(of 1 too few days" in summary_sentences([row])[0]
+
+
 @pytest.mark.parametrize("weeks", [1, 2, 4, 8])
 def test_the_interval_of_a_month_covers_the_truth_with_its_weekly_rhythm(weeks):
     rng = np.random.default_rng(weeks)
