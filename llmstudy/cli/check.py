@@ -72,8 +72,8 @@ def check(
 
     The canonical columns of a log are `ts_start`, `workload`, `provider`, `model_served`,
     `input_tokens`, `output_tokens` and `ok`; where known also `request_id`, `tenant`,
-    `operation`, `cached_input_tokens`, `cache_write_tokens`, `reasoning_tokens`, `latency_s`,
-    `ttft_s` and `source`.
+    `model_requested`, `operation`, `cached_input_tokens`, `cache_write_tokens`,
+    `reasoning_tokens`, `latency_s`, `ttft_s` and `source`.
 
     ```
     llmstudy check acme/study.yaml

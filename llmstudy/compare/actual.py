@@ -41,7 +41,10 @@ DRIVERS = {
 """What moves a bill away from its forecast, in words."""
 
 SPREAD = "spread"
-"""The part by which the median of the forecast lies off its stated values, which is no driver."""
+"""The part by which the median of the forecast lies off its stated values, which nothing moved."""
+
+WORDS = {**DRIVERS, SPREAD: "the forecast itself, whose median lies off its stated values"}
+"""Each part of the difference, in words."""
 
 _FEWEST_SHARE = 0.01
 """Share of requests from which a fallback is worth a sentence."""
@@ -58,7 +61,7 @@ def against_log(then: Run, case: Case) -> list[dict[str, Any]]:
       the range) or `undecided` (only what came does). Throughput bought ahead and tools, which no
       log shows, are as the run states them
     - `parts`: {driver, usd} of `DRIVERS`, and `spread`; they sum to actual less p50
-    - `broke`: the driver that moved it most, of a forecast that did not hold; else null
+    - `broke`: the part that moved it most, of a forecast that did not hold; else null
     - `usage`: {requests, input_tokens, output_tokens, cached_input_share}, each {forecast, actual}
     - `ttft_p95_s`: {forecast, forecast_low, forecast_high, actual, low, high, verdict}: `as
       forecast`, `slower` or `faster` where the two intervals do not overlap; null unless both are
@@ -284,11 +287,11 @@ def _verdict(of_forecast: tuple[float, float], actual: float, interval: tuple[fl
 
 
 def _broke(parts: Mapping[str, float], verdict: str) -> str | None:
-    """The driver that moved the cost most in the direction in which it went."""
+    """The part that is largest in the direction in which the cost went."""
     if verdict not in ("above", "below"):
         return None
     sign = 1 if verdict == "above" else -1
-    return max(DRIVERS, key=lambda driver: sign * parts.get(driver, 0.0))
+    return max(parts, key=lambda part: sign * parts[part])
 
 
 # --- tokens, latency, quality ---------------------------------------------------------------
@@ -403,7 +406,7 @@ def _cost_words(row: Mapping[str, Any]) -> str:
     whole = text.signed_usd(month["actual"] - month["p50"])
     return (
         f"{name} costs {came}, {month['verdict']} the forecast of {forecast}: {whole}, most of all "
-        f"through {DRIVERS[row['broke']]} ({text.signed_usd(moved)})"
+        f"through {WORDS[row['broke']]} ({text.signed_usd(moved)})"
     )
 
 

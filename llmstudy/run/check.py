@@ -15,7 +15,7 @@ from typing import Any
 from llmstudy import io
 from llmstudy.answer import Outcome, answer, prepare
 from llmstudy.chapters.all import MEASURES, chapter_results
-from llmstudy.compare.actual import DRIVERS, against_log, broken
+from llmstudy.compare.actual import WORDS, against_log, broken
 from llmstudy.compare.diff import (
     Run,
     amounts_of,
@@ -293,7 +293,7 @@ def broken_forecasts(forecast: Iterable[Mapping[str, Any]]) -> list[Stale]:
         Stale(
             f"the forecast of {row['workload']}",
             f"the cost of {row['workload']} is {row['month_usd']['verdict']} what the last run "
-            f"forecast, most of all through {DRIVERS[row['broke']]}: run again.",
+            f"forecast, most of all through {WORDS[row['broke']]}: run again.",
         )
         for row in broken(list(forecast))
     ]
