@@ -62,7 +62,7 @@ def first_token_rows(case: Case, hosting: Mapping[str, Any]) -> list[dict[str, A
         workload, spec = case.study.workloads[name], case.study.routes[route]
         target_s = workload.slo.ttft_p95.value
         if route == workload.current_route and _logs_first_token(case, name):
-            ttft = _of_estimate(_log_p95(case, name), target_s, "request log")
+            ttft = _of_estimate(log_p95(case.traffic.of(name)), target_s, "request log")
         elif probe is not None:
             ttft = _of_estimate(probe.estimate_s("ttft_ms", "p95"), target_s, "probe")
             if probe.closed_loop:
@@ -115,7 +115,7 @@ def measured_requests(case: Case) -> pd.DataFrame:
     for name, route, probe in _routes(case):
         workload = case.study.workloads[name]
         if route == workload.current_route and _logs_first_token(case, name):
-            samples, source = _streamed(case, name), "request log"
+            samples, source = _streamed(case.traffic.of(name)), "request log"
         elif probe is not None:
             order = ["day", "run", "index"]
             samples = with_metrics(probe.measured).sort_values(order, kind="stable")
@@ -238,18 +238,22 @@ def _logs_first_token(case: Case, name: str) -> bool:
     return bool(case.traffic.of(name)["ttft_s"].notna().any())
 
 
-def _log_p95(case: Case, name: str) -> QuantileEstimate:
-    """The p95 TTFT of a workload's log, in s, with an interval for dependent requests."""
-    requests = _streamed(case, name)
+def log_p95(requests: pd.DataFrame) -> QuantileEstimate:
+    """The p95 TTFT of logged requests, in s, with an interval for dependent requests.
+
+    requests: ts_start, ok, ttft_s, latency_s, and `day` where days are to be taken as independent.
+    """
+    requests = _streamed(requests)
     unit, consecutive = units(requests)
     return dependent_quantile_interval(
         latencies(requests, "ttft_s"), unit, 0.95, consecutive=consecutive
     )
 
 
-def _streamed(case: Case, name: str) -> pd.DataFrame:
+def _streamed(requests: pd.DataFrame) -> pd.DataFrame:
     """The logged requests that were streamed or failed, in the order sent."""
-    requests = case.traffic.of(name)[["ts_start", "ok", "ttft_s", "latency_s"]]
+    names = [name for name in ("ts_start", "ok", "ttft_s", "latency_s", "day") if name in requests]
+    requests = requests[names]
     if not requests["ts_start"].is_monotonic_increasing:
         requests = requests.sort_values("ts_start", kind="stable")
     streamed = requests["ttft_s"].notna() | ~requests["ok"]

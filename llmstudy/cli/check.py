@@ -1,15 +1,18 @@
 """`llmstudy check`: tells CI whether somebody must act."""
 
 import json
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from llmstudy.run.check import CheckResult, Last
     from llmstudy.study import Study
 
@@ -52,6 +55,14 @@ def check(
     and `looks` did not count it. The headline is recomputed from the inputs of the date and
     compared with the last run's: the difference is what a new run would change.
 
+    Where the log goes on after the last run, its whole weeks since then are held against what that
+    run forecast of the route that serves now: cost, tokens, first token, failures, what a fallback
+    answered, and items judged again. The difference in cost is split among its drivers, and sums
+    up. A cost that lies wholly beside the forecast's 80 % range, its own 95 % interval included,
+    makes the run stale. `spread` is by how much the forecast's median lies off its stated values.
+    The rent of a fleet is in no log: it is what the run would have rented for what came. A canary
+    under the name of the workload counts as answered by another model.
+
     A note names a model on sale that would cost less than every candidate of its arm. It changes
     no exit code, and is read from the bundled price list, not from the network.
 
@@ -61,8 +72,8 @@ def check(
 
     The canonical columns of a log are `ts_start`, `workload`, `provider`, `model_served`,
     `input_tokens`, `output_tokens` and `ok`; where known also `request_id`, `tenant`,
-    `operation`, `cached_input_tokens`, `cache_write_tokens`, `reasoning_tokens`, `latency_s`,
-    `ttft_s` and `source`.
+    `model_requested`, `operation`, `cached_input_tokens`, `cache_write_tokens`,
+    `reasoning_tokens`, `latency_s`, `ttft_s` and `source`.
 
     ```
     llmstudy check acme/study.yaml
@@ -73,7 +84,13 @@ def check(
     JSON: `{exit_code, study, on, triggers: [{workload, id, name, status, value, threshold, unit,
     grade, evidence, owner, sustained_weeks, weeks_held}], budget: {month_usd, limit_usd, exceeded},
     stale: [{what, sentence}], warnings: [sentence], headline: {then: {kind, p10, p50, p90}, now,
-    moved_usd, why_not}}`; `headline` is null without a run to compare with.
+    moved_usd, why_not}, forecast: [{workload, route, days, first, last, month_usd: {p10, p50, p90,
+    actual, low, high, verdict}, parts: [{driver, usd}], broke, usage: {requests: {forecast,
+    actual}, input_tokens, output_tokens, cached_input_share}, ttft_p95_s: {forecast, forecast_low,
+    forecast_high, actual, low, high, verdict}, failed: {forecast, actual, low, high}, fallback:
+    {share, low, high, month_usd, models}, quality: [{model_a, model_b, n, forecast, difference,
+    low, high, margin, verdict}], why_not, sentences}]}`; `headline` is null without a run to
+    compare with, `forecast` empty without one or without a log.
     """
     with mistakes(as_json):
         from llmstudy import paths
@@ -166,12 +183,31 @@ def _show(state: "CheckResult") -> None:
         f"The bill of {text.usd(budget.month_usd)} a month {verb} "
         f"the budget of {text.usd(budget.limit_usd)}."
     )
+    _show_forecast(console, state.forecast)
     for stale in state.stale:
         console.print(f"Stale: {stale.sentence}")
     if state.headline:
         console.print(state.headline.sentence)
     for warning in state.warnings:
         say(f"Note: {warning}")
+
+
+def _show_forecast(console: "Console", rows: Sequence[Mapping[str, Any]]) -> None:
+    from llmstudy import text
+
+    if rows:
+        console.print("Against the forecast of the last run", style="bold")
+    for sentence in dict.fromkeys(sentence for row in rows for sentence in row["sentences"]):
+        console.print(f"  {sentence}")
+    for row in rows:
+        if row["broke"]:
+            parts = sorted(row["parts"], key=lambda part: -abs(part["usd"]))
+            split = [
+                f"{part['driver'].replace('_', ' ')} {text.signed_usd(part['usd'])}"
+                for part in parts
+                if abs(part["usd"]) >= 0.5
+            ]
+            console.print(f"  {row['workload']}, by driver: {', '.join(split)}")
 
 
 def _number(x: float | None) -> str:

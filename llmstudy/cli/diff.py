@@ -24,7 +24,8 @@ def diff(
 
     It shows the recommendation and the headline with its range, then and now; by how much each
     changed input moved it; the assumptions, triggers and files that changed; and the earlier run's
-    forecast of each month against what was billed since (`invoices` in the study, or its log).
+    forecast of each month against what was billed since (`invoices` in the study, or its log), and
+    of cost, first token and fallbacks against the later run's log.
 
     The studies of both runs are mixed input by input and assessed again. Up to ten changed inputs
     share the move by Shapley's value, which takes 2^n mixtures: seconds for three, minutes for ten.
@@ -48,7 +49,8 @@ def diff(
     {months: [{month, workload, p10_usd, p50_usd, p90_usd, actual_usd, error_usd, error_share,
     inside, source, summed}], summary: [{workload, months, inside, coverage_share, coverage_low,
     coverage_high, bias_usd, bias_share, mean_abs_error_share}], not_compared: [{month, workload,
-    reason}]}}`; null where a run has no value or none can be stated.
+    reason}]}, since: {workloads: [as `forecast` of `llmstudy check`], sentences: [sentence]}}`;
+    null where a run has no value or none can be stated.
     """
     with mistakes(as_json):
         from llmstudy.compare.runs import compared
@@ -108,7 +110,7 @@ def _show(changes: Mapping[str, Any]) -> None:
             f"Changed data and code: {', '.join(row['what'] for row in changes['made_of'])}"
         )
     _show_months(console, changes["forecast"])
-    for sentence in forecast_sentences(changes["forecast"]):
+    for sentence in (*forecast_sentences(changes["forecast"]), *changes["since"]["sentences"]):
         console.print(sentence)
 
 

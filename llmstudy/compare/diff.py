@@ -21,6 +21,8 @@ document that `llmstudy diff --json` prints, and that a run with a previous one 
   hash or version
 - `forecast`: the previous run's forecast against actual bills, as `llmstudy.compare.forecast`, or
   null
+- `since`: {workloads, sentences}: the previous run's forecast against the later run's log, as
+  `llmstudy.compare.actual`; both are empty without a log, or one that goes on after that run
 
 `memo/memo.html.j2` writes it into a memo.
 """
@@ -68,11 +70,13 @@ def diff(
     amount: Amount | None,
     why_not: str = "",
     forecast: Mapping[str, Any] | None = None,
+    since: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What has changed from one run to a later one; see the module's docstring for its form.
 
     amount: for the attribution; None if nothing can be replayed, with the reason in `why_not`.
-    forecast: as from `compare.forecast.against_actual`.
+    forecast: as from `compare.forecast.against_actual`. since: {workloads, sentences} as from
+    `compare.actual`.
     Raises: ValueError if the runs are of different studies.
     """
     names = [run.results["study"] for run in (then, now)]
@@ -95,6 +99,7 @@ def diff(
         "looks": uncounted_looks(then.study, now.study),
         "made_of": list(made_of_changes(then.made_of, now.made_of)),
         "forecast": forecast,
+        "since": since or {"workloads": [], "sentences": []},
     }
 
 

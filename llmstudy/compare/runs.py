@@ -10,6 +10,7 @@ from typing import Any
 
 from llmstudy.answer import Kind, Replay
 from llmstudy.compare import forecast
+from llmstudy.compare.actual import against_log, summary_sentences
 from llmstudy.compare.diff import MOST_FOR_SHAPLEY, Run, diff
 from llmstudy.evidence.case import Case
 from llmstudy.evidence.traffic import traffic_of
@@ -20,15 +21,18 @@ from llmstudy.study.snapshot import changed_inputs
 
 
 def compared(then: Run, now: Run, progress: bool = False) -> dict[str, Any]:
-    """The difference between two runs, as `diff.diff`, and the earlier forecast against the bills.
+    """The difference between two runs, as `diff.diff`, and the earlier forecast against the bills
+    and the later log.
 
     progress: whether to show the progress of the attribution on stderr.
     Raises: ValueError as `diff.diff`.
     """
     case, why_not = _case(now)
     forecast_check = _forecast(then, now, case)
+    rows = against_log(then, case) if case else []
+    since = {"workloads": rows, "sentences": summary_sentences(rows)}
     if case is None or then.study is None:
-        return diff(then, now, None, why_not, forecast_check)
+        return diff(then, now, None, why_not, forecast_check, since)
     replay = Replay(case)
     with _progress(_mixtures(then.study, case.study), progress) as advance:
 
@@ -37,7 +41,7 @@ def compared(then: Run, now: Run, progress: bool = False) -> dict[str, Any]:
             advance()
             return usd
 
-        return diff(then, now, amount, forecast=forecast_check)
+        return diff(then, now, amount, forecast=forecast_check, since=since)
 
 
 def _case(run: Run) -> tuple[Case | None, str]:

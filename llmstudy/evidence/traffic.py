@@ -39,7 +39,8 @@ class Traffic:
     be private. rows_lost: how many of them have a request that is in no other row. set_aside: a
     sentence on them, if there are any. per_row: requests that a row of a workload stands for, 1
     where it is not there. warnings: sentences on what the log cannot show and what looks wrong in
-    it. file: the rows of the log as they are, as Parquet; None without one.
+    it. file: the rows of the log as they are, as Parquet; None without one. summed: whether the
+    rows of the log sum many requests up, so that the single ones in `logged` are drawn.
     """
 
     logged: pd.DataFrame
@@ -52,6 +53,7 @@ class Traffic:
     set_aside: tuple[str, ...] = ()
     per_row: Mapping[str, float] = field(default_factory=dict)
     file: Path | None = None
+    summed: bool = False
 
     @property
     def lost_share(self) -> float:
@@ -123,6 +125,7 @@ def traffic_of(study: Study) -> Traffic:
         set_aside=_set_aside(log_),
         per_row=_per_row(log_),
         file=log_.file,
+        summed=log_.grain == "bucket",
     )
 
 

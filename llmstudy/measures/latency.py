@@ -38,7 +38,7 @@ import pandas as pd
 from scipy.stats import binom
 from scipy.stats import t as student_t
 
-from llmstudy.figure import FloatArray
+from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures.quality import wilson
 from llmstudy.text import listed
 
@@ -224,6 +224,26 @@ def _of_units(
     )
 
 
+def share_interval(
+    within: npt.NDArray[np.bool_], unit: IntArray, level: float = 0.95, consecutive: bool = True
+) -> tuple[Interval, float]:
+    """A share of requests with its Wilson interval, which takes units as independent.
+
+    within: (n,) whether a request counts, n > 0. unit, consecutive: as
+    `dependent_quantile_interval`.
+    Returns: the share, and the independent requests that would vary as much.
+    Source: Korn & Graubard (1998), Survey Methodology 24:193-201, for the effective size.
+
+    >>> within = np.arange(100) < 10
+    >>> even, _ = share_interval(within, np.arange(100) % 10)
+    >>> clustered, _ = share_interval(within, np.arange(100) // 10)
+    >>> [round(x, 3) for x in (even.low, even.high, clustered.low, clustered.high)]
+    [0.055, 0.174, 0.012, 0.507]
+    """
+    m = _effective_n(within, unit, level, consecutive)
+    return wilson(float(within.mean()) * m, m, level), m
+
+
 def _effective_n(
     within: npt.NDArray[np.bool_], unit: IntArray, level: float, consecutive: bool
 ) -> float:
@@ -362,8 +382,7 @@ def slo_attainment(
         share = {"attainment": np.nan, "low": np.nan, "high": np.nan, "n": int(counted.sum())}
         share["n_effective"] = 0.0
         if counted.any():
-            m = _effective_n(met[counted], unit[counted], level, consecutive)
-            attained = wilson(float(met[counted].mean()) * m, m, level)
+            attained, m = share_interval(met[counted], unit[counted], level, consecutive)
             ends = {"low": attained.low, "high": attained.high, "n_effective": m}
             share |= {"attainment": attained.estimate, **ends}
         rows.append(place | share)

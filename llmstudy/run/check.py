@@ -2,7 +2,8 @@
 
 That is one of three: a trigger has fired, the monthly bill exceeds the budget, or the evidence of
 the study is stale. Triggers and bill are judged on a given day, with the prices and contracts of
-that day; evidence by whether it is still valid then. A condition that a log shows by week fires a
+that day; evidence by whether it is still valid then, and by whether what the log cost since the
+last run lies in the range of that run's forecast. A condition that a log shows by week fires a
 trigger once it has lasted `thresholds.sustained` weeks.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 from llmstudy import io
 from llmstudy.answer import Outcome, answer, prepare
 from llmstudy.chapters.all import MEASURES, chapter_results
+from llmstudy.compare.actual import WORDS, against_log, broken
 from llmstudy.compare.diff import (
     Run,
     amounts_of,
@@ -99,7 +101,7 @@ class CheckResult:
     """The result of a check.
 
     triggers: rows as from `triggers.today.trigger_rows`, fired ones first. headline: None if there
-    is no run to compare with.
+    is no run to compare with. forecast: rows of `compare.actual.against_log`.
     """
 
     study: str
@@ -109,6 +111,7 @@ class CheckResult:
     stale: tuple[Stale, ...]
     warnings: tuple[str, ...]
     headline: Headline | None = None
+    forecast: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -128,6 +131,7 @@ class CheckResult:
             "stale": self.stale,
             "warnings": self.warnings,
             "headline": self.headline,
+            "forecast": self.forecast,
         }
 
 
@@ -163,12 +167,13 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
     no_run = f"There is no run of {study.study} to compare with: its inputs may have changed."
     changed = [*changes(last.made_of, made_of), *judged_again(last, study)] if last else []
     bills = month_by_workload(case.study, results["02_cost"], results["05_self_hosting"])
+    forecast = against_log(last.run, case) if last and last.run else []
     return CheckResult(
         study=study.study,
         on=on,
         triggers=tuple(sorted(rows, key=lambda row: _ORDER.index(row["status"]))),
         budget=Budget(float(sum(bills.values())), study.thresholds.month_budget.value),
-        stale=(*stale_evidence(assessed, on, findings), *changed),
+        stale=(*stale_evidence(assessed, on, findings), *changed, *broken_forecasts(forecast)),
         warnings=(
             *_warnings(case, results),
             *cheaper_models(case, results["02_cost"]["bills"]),
@@ -176,6 +181,7 @@ def check(study: Study, case: Case, last: Last | None, made_of: Mapping[str, Any
             *([] if last else [no_run]),
         ),
         headline=headline(last, case, results) if last else None,
+        forecast=tuple(forecast),
     )
 
 
@@ -276,6 +282,21 @@ def judged_again(last: Last, study: Study) -> list[Stale]:
     """Comparisons on own items that were judged again without counting a look."""
     before = last.run.study if last.run else None
     return [Stale("looks", sentence) for sentence in uncounted_looks(before, study)]
+
+
+def broken_forecasts(forecast: Iterable[Mapping[str, Any]]) -> list[Stale]:
+    """The workloads whose cost lies beside the range that the last run forecast.
+
+    forecast: rows of `compare.actual.against_log`.
+    """
+    return [
+        Stale(
+            f"the forecast of {row['workload']}",
+            f"the cost of {row['workload']} is {row['month_usd']['verdict']} what the last run "
+            f"forecast, most of all through {WORDS[row['broke']]}: run again.",
+        )
+        for row in broken(list(forecast))
+    ]
 
 
 # --- warnings -------------------------------------------------------------------------------

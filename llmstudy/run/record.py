@@ -188,7 +188,7 @@ def schema() -> dict[str, Any]:
     return Results.model_json_schema()
 
 
-READ = ("01_evidence", "05_self_hosting", "06_crossover")
+READ = ("01_evidence", "02_cost", "03_latency", "05_self_hosting", "06_crossover")
 """The chapters whose results a comparison reads."""
 
 

@@ -13,9 +13,9 @@ import pandas as pd
 from llmstudy.evidence.case import Case
 from llmstudy.evidence.offers import billed, billed_as
 from llmstudy.figure import FloatArray
-from llmstudy.measures.cost import TokenPrice
+from llmstudy.measures.cost import Offer, TokenPrice
 from llmstudy.requests.plausible import stretches
-from llmstudy.simulate import bills
+from llmstudy.simulate import bills, draws
 from llmstudy.simulate.inputs import N_DRAWS, Market, draws_with_paths, pair_inputs
 from llmstudy.study import ApiRoute, Invoice, Study
 
@@ -43,29 +43,36 @@ def monthly_bills(study: Study, offers: Market, candidates: pd.DataFrame) -> lis
         today = workload.current_route
         if offers.offer(name, today) is None:
             continue
-        stay, _ = _invoiced(study, offers, name, today)
+        stay, _ = invoiced(study, offers, name, today)
         total, billed = total + stay, billed + 1
         rows.append(_row(name, today, stay))
         for route in candidates.loc[candidates["workload"] == name, "route"]:
             if offers.offer(name, route) is not None:
-                go, moved = _invoiced(study, offers, name, route)
+                go, moved = invoiced(study, offers, name, route)
                 rows.append(_row(name, route, stay + (go - stay) * moved))
     whole = [_row(None, None, total)] if rows and billed == len(study.workloads) else []
     return [*rows, *whole]
 
 
-def _invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[FloatArray, FloatArray]:
-    """The bill of each month if it serves everything, and the share served. (n, months) each."""
+def invoiced(study: Study, offers: Market, name: str, route: str) -> tuple[FloatArray, FloatArray]:
+    """The bill of each month if it serves everything, and the share served. (n, months) each.
+
+    Raises: ValueError as `Market.priced`.
+    """
     months, offer = study.months, offers.priced(name, route)
     d = draws_with_paths(study, name, pair_inputs(study, offers, name, route))
     if route == study.workloads[name].current_route:
         d = bills.of_today(d)
-    requests = bills.volumes(d, months)
-    if isinstance(offer, TokenPrice):
-        bill = requests * bills.usd_per_request(offer, d, months) + d["provisioned"][:, None]
-    else:
-        bill = bills.fleet_rent_usd(offer, d, requests, months)
+    bill = invoice_usd(offer, d, bills.volumes(d, months), months)
     return bill, bills.moved_share(bills.served_from(d), months)
+
+
+def invoice_usd(offer: Offer, d: draws.Draws, requests: FloatArray, months: int) -> FloatArray:
+    """The invoice of each month for a volume path. requests: (n, months). Returns usd alike."""
+    if isinstance(offer, TokenPrice):
+        usd = requests * bills.usd_per_request(offer, d, months) + d["provisioned"][:, None]
+        return np.asarray(usd)
+    return bills.fleet_rent_usd(offer, d, requests, months)
 
 
 def _row(name: str | None, route: str | None, bills: FloatArray) -> dict[str, Any]:

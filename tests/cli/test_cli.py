@@ -11,11 +11,13 @@ import duckdb
 import pandas as pd
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 import llmstudy.run
 from llmstudy import io, paths, study
 from llmstudy.cli import app, doctor, init
+from llmstudy.cli.check import _show_forecast
 from llmstudy.run import made_of, pages
 
 NO_ARGON = (
@@ -237,6 +239,29 @@ def test_check_names_what_has_changed_since_the_run(variant):
     found = checked(file, *options)
     assert found["exit_code"] == 4
     assert [stale["what"] for stale in found["stale"]] == ["the study file"]
+
+
+def test_check_prints_how_the_forecast_did_and_what_broke_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    parts = {"volume": -3e3, "cached_input": 1.2e4, "price": 0.0}
+    row = {
+        "workload": "chat",
+        "broke": "cached_input",
+        "parts": [{"driver": driver, "usd": usd} for driver, usd in parts.items()],
+        "sentences": ["chat costs more.", "Its first token is late."],
+    }
+    quiet = {"workload": "tags", "broke": None, "parts": None, "sentences": ["tags: no log."]}
+    _show_forecast(Console(), [row, quiet])
+    printed = capsys.readouterr().out
+    assert printed.splitlines() == [
+        "Against the forecast of the last run",
+        "  chat costs more.",
+        "  Its first token is late.",
+        "  tags: no log.",
+        "  chat, by driver: cached input +USD 12k, volume −USD 3.0k",
+    ]
+    _show_forecast(Console(), [])
+    assert capsys.readouterr().out == ""
 
 
 def test_check_compares_with_the_latest_run_of_the_study(variant, monkeypatch, tmp_path):

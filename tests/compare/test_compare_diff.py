@@ -145,7 +145,9 @@ def run_of(of, amount_usd, run_id="1", **changes):
     figures = [{**figure.row(), "name": name} for name, figure in of.figures().items()]
     chapters = {
         "01_evidence": {"figures": io.plain(figures), "study": to_json(of)},
-        "05_self_hosting": {"figures": []},
+        "02_cost": {"offers": {}},
+        "03_latency": {"latency": [], "probes": []},
+        "05_self_hosting": {"figures": [], "offers": {}},
         "06_crossover": {"month_usd": {"today_by_workload": dict.fromkeys(workloads, 1.0)}},
     }
     made_of = {"package": "1", "run_id": run_id}

@@ -3,16 +3,23 @@
 import html
 import json
 import re
+from dataclasses import replace
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from llmstudy import paths
+from llmstudy.cli import app
+from llmstudy.compare.runs import compared
 from llmstudy.memo import lint
 from llmstudy.memo.render import external_references
+from llmstudy.requests.files import log_sha256
 from llmstudy.run import CHAPTERS, run_study
-from llmstudy.run.record import Results
+from llmstudy.run.record import Results, read_run
+from llmstudy.study import Log
 
 STUDIES = ("default", "source_memo", "regulated", "hyperscale")
 
@@ -121,6 +128,79 @@ def test_a_second_run_says_what_has_changed_since_the_first(run_of, tmp_path):
     ).folder
     assert (second / "results" / "diff.json").is_file()
     assert "The recommendation is that of the memo of" in (second / "memo.html").read_text("utf-8")
+
+
+def log_after_the_run(file, requests_a_day, away_share=0.0):
+    """Two weeks of a log from the day after the run of the source memo's case, in 3,000 rows."""
+    rng, n = np.random.default_rng(1), 3_000
+    each = requests_a_day * 14 // n
+    log = pd.DataFrame(
+        {
+            "ts_start": pd.Timestamp("2026-11-24", tz="UTC")
+            + pd.to_timedelta(np.sort(rng.integers(0, 14 * 86_400_000_000, n)), unit="us"),
+            "workload": "product",
+            "provider": "openai",
+            "model_requested": "product",
+            "model_served": np.where(rng.permutation(n) < away_share * n, "gpt-4-turbo", "gpt-4o"),
+            "n_requests": each,
+            "input_tokens": 1_155 * each,
+            "cached_input_tokens": 231 * each,
+            "output_tokens": 211 * each,
+            "ttft_s": 0.5,
+            "latency_s": 3.0,
+            "ok": True,
+        }
+    )
+    log.to_csv(file, index=False)
+
+
+def checked(run, log):
+    study = str(paths.params("source_memo.yaml"))
+    options = ["--log", str(log), "--run", str(run), "--on", "2026-12-09"]
+    done = CliRunner().invoke(app, ["check", study, *options, "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_check_holds_a_new_log_against_the_last_run(run_of, tmp_path):
+    run = run_of("source_memo").folder
+    log_after_the_run(tmp_path / "calm.csv", 30_000)
+    code, found = checked(run, tmp_path / "calm.csv")
+    (row,) = found["forecast"]
+    assert (code, found["stale"]) == (0, [])
+    assert (row["days"], row["first"], row["last"]) == (14, "2026-11-24", "2026-12-07")
+    assert (row["month_usd"]["verdict"], row["broke"]) == ("as forecast", None)
+    # gpt-4o at the list price: 2.5 and 1.25 USD for input, 10 for output
+    by_hand = 30_000 * 365 / 12 * (924 * 2.5 + 231 * 1.25 + 211 * 10) / 1e6
+    assert row["month_usd"]["actual"] == pytest.approx(by_hand, rel=1e-3)
+    assert ", as forecast: " in row["sentences"][0]
+
+
+def test_check_names_what_broke_the_forecast_and_the_run_is_stale(run_of, tmp_path):
+    run = run_of("source_memo").folder
+    log_after_the_run(tmp_path / "busy.csv", 6_000_000, away_share=0.12)
+    code, found = checked(run, tmp_path / "busy.csv")
+    (row,), (stale,) = found["forecast"], found["stale"]
+    assert (code, stale["what"]) == (4, "the forecast of product")
+    assert "above what the last run forecast, most of all through the number" in stale["sentence"]
+    month, parts = row["month_usd"], {part["driver"]: part["usd"] for part in row["parts"]}
+    assert row["broke"] == max(parts, key=parts.get) == "volume"
+    assert sum(parts.values()) == pytest.approx(month["actual"] - month["p50"])
+    # gpt-4-turbo: 10 and 30 USD, with no price of its own for cached input
+    more = 6e6 * 365 / 12 * 0.12 * (1155 * 10 - 924 * 2.5 - 231 * 1.25 + 211 * 20) / 1e6
+    assert row["fallback"]["month_usd"] == pytest.approx(more, rel=1e-3)
+    assert "were answered by gpt-4-turbo, which cost USD" in row["sentences"][-1]
+
+
+def test_the_next_run_says_how_the_last_forecast_did(run_of, tmp_path):
+    then, log = read_run(run_of("source_memo").folder), tmp_path / "log.csv"
+    log_after_the_run(log, 6_000_000, away_share=0.12)
+    study = then.study.model_copy(update={"requests": Log(path=log)})
+    made_of = then.made_of | {"log_sha256": log_sha256(log)}
+    now = replace(then, run_id="later", study=study, made_of=made_of)
+    first, second = compared(then, now)["since"]["sentences"]
+    assert first.startswith("By the log 0 of 1 logged workloads cost what the last memo forecast;")
+    assert "through the number of requests (+USD" in first
+    assert second == "12 % of product was answered by gpt-4-turbo, not by its route."
 
 
 def test_a_real_log_of_an_hour_is_measured_and_said_to_be_too_short(tmp_path):

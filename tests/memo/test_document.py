@@ -330,6 +330,7 @@ def diff():
         "looks": [f"{LEAD}: the items of a and b have changed; write looks: 1."],
         "made_of": [],
         "forecast": {"summary": [{"months": 3, "inside": 2, "mean_abs_error_share": 0.07}]},
+        "since": {"workloads": [], "sentences": ["By the log 1 of 2 cost USD 4k.", "12 % late."]},
     }
 
 
@@ -347,7 +348,8 @@ def test_a_run_with_a_previous_one_tells_what_moved(facts, diff):
     moved = [f"/headline/{key}" for key in ("then_usd", "now_usd", "moved_usd")]
     inputs = [f"/attribution/inputs/{i}/{key}" for i in (0, 1) for key in ("input", "moved_usd")]
     bills = [f"/forecast/summary/0/{key}" for key in ("months", "inside", "mean_abs_error_share")]
-    assert places >= {*moved, *inputs, *bills, "/assumptions/0/name", "/looks/0"}
+    logged = [f"/since/sentences/{i}" for i in (0, 1)]
+    assert places >= {*moved, *inputs, *bills, *logged, "/assumptions/0/name", "/looks/0"}
     text = text_of(memo)
     for words in ("stay on gone-4o", "undecided on openai-gpt-6-luna", "+USD 264k", "−USD 36k"):
         assert words in text
