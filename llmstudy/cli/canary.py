@@ -244,11 +244,9 @@ def _chance_lines(chances: "pd.DataFrame") -> list[str]:
     """How likely each loss is caught by the end of each step, by the metric that sees it least."""
     from llmstudy.text import share
 
-    least = chances.groupby(["drop_share", "step"], as_index=False)["probability"].min()
+    least = chances.pivot_table("probability", "drop_share", "step", aggfunc="min")
     return [
         f"a loss of {100 * float(str(drop)):.3g} points is caught with "
-        + ", ".join(
-            f"{share(row['probability'])} by step {row['step']}" for row in rows.to_dict("records")
-        )
-        for drop, rows in least.groupby("drop_share")
+        + ", ".join(f"{share(float(p))} by step {step}" for step, p in by_step.items())
+        for drop, by_step in least.iterrows()
     ]

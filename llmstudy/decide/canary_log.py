@@ -72,12 +72,12 @@ def _named(model: str, route: str, study: Study) -> bool:
 def _placed(place: str, model: str, route: str, study: Study) -> bool:
     if model.rpartition("/")[2] == route:
         return True
-    spec = study.routes[route]
+    provider = getattr(study.routes[route], "provider", None)  # a fleet has none
     try:
         served = served_model(place, model, study.as_of)
     except PriceError:
-        return False
-    return (served and served.provider) == getattr(spec, "provider", None)
+        return place.strip().lower() == provider
+    return (served and served.provider) == provider
 
 
 def sent_of(rows: pd.DataFrame, study: Study, workload: str, route: str) -> pd.DataFrame:
@@ -139,8 +139,8 @@ class Check:
     since, until: of the requests that are judged. step, traffic_share: of the planned step; share:
     of the workload's requests that was sent to the new route. next_share: of the traffic, of the
     step that follows; None at the last. states: of the metrics that can be judged; not_judged: why
-    not, by metric. chances: as `chances_by_step`, of the metrics that are judged. notes: sentences. may_return: whether today's
-    route may see the data, so that requests can go back to it.
+    not, by metric. chances: as `chances_by_step`, of the metrics that are judged. notes:
+    sentences. may_return: whether today's route may see the data, so that requests can go back.
     """
 
     verdict: Verdict
