@@ -218,7 +218,6 @@ def check(
     assumed: Mapping[str, float],
     *,
     since: pd.Timestamp | None = None,
-    until: pd.Timestamp | None = None,
     accepted: Counts | None = None,
     unknown: Sequence[str] = (),
     may_return: bool = True,
@@ -237,8 +236,6 @@ def check(
     today = study.workloads[workload].current_route
     own, named = own_requests(rows, study, workload)
     sent = sent_of(own, study, workload, route)
-    if until is not None:
-        sent = sent[sent["ts_start"] < until]
     begin = since if since is not None else sent.loc[sent["to"] == route, "ts_start"].min()
     step, before = sent[sent["ts_start"] >= begin], sent[sent["ts_start"] < begin]
     if not (step["to"] == route).any():
