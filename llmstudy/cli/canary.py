@@ -12,7 +12,6 @@ from llmstudy.cli.terminal import AsJson, mistakes, print_json, printable, say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from llmstudy.decide.canary_check import Counts
     from llmstudy.decide.canary_log import Check
     from llmstudy.export.source import Decision
 
@@ -144,7 +143,7 @@ def _checked(
         log.accepted,
         baselines(quality, study.workloads[name].retry_share.value),
         since=None if since is None else pd.Timestamp(since, tz="UTC"),
-        accepted=None if scores is None else _accepted(scores, new, str(today["route"])),
+        scores=None if scores is None else _scores(scores, new, str(today["route"])),
         unknown=log.unknown,
         may_return=bool(today["permitted"]),
         set_aside=len(log.lost) + int((log.quarantined["reason"] == UNTRACED).sum()),
@@ -185,19 +184,17 @@ def _moving(decided: "Decision", workload: str | None, route: str | None) -> tup
     return workload, new
 
 
-def _accepted(file: Path, new: str, today: str) -> "Counts":
-    """Accepted answers of both routes, from scores."""
-    from llmstudy.decide.canary_check import Counts
+def _scores(file: Path, new: str, today: str) -> "pd.DataFrame":
+    """Route and score of each scored answer of both routes."""
     from llmstudy.evals.importers import read_evaluation
 
     table = read_evaluation(file)
-    table = table[table["scored"]]
-    sides = [table.loc[table["route"] == route, "score"] for route in (new, today)]
-    if not all(len(side) for side in sides):
+    table = table.loc[table["scored"] & table["route"].isin([new, today]), ["route", "score"]]
+    if table["route"].nunique() < 2:
         raise ValueError(f"{file}: it has no scores of {new} and of {today}: name its routes so.")
-    if not all(side.isin([0.0, 1.0]).all() for side in sides):
+    if not table["score"].isin([0.0, 1.0]).all():
         raise ValueError(f"{file}: an answer is accepted or not: give scores of 0 and 1.")
-    return Counts(*([int(n)] for side in sides for n in (side.sum(), len(side))))
+    return table
 
 
 # --- what comes out ---------------------------------------------------------------------------

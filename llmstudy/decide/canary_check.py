@@ -52,27 +52,27 @@ class Counts(NamedTuple):
         return sent / (sent + sum(self.stays_all))
 
 
-def evidence_so_far(counts: Counts, baseline_share: float, degraded_share: float) -> float:
+def evidence_so_far(counts: Counts, pairs: Sequence[tuple[float, float]]) -> float:
     """Evidence against the new route: an e-value, the product over periods.
 
-    baseline_share, degraded_share: as in `canary.evidence_weights`; the traffic share is that of
-    the period's own requests. For whatever common share a period has, the mean of its factor is at
-    most 1 given who was sent where. A period with requests on one side alone is no evidence.
+    pairs: of each period the baseline share and the degraded one, as in `canary.evidence_weights`,
+    from what was seen before it; the traffic share is that of the period's own requests. For
+    whatever common share a period has, the mean of its factor is at most 1 given who was sent
+    where. A period with requests on one side alone is no evidence.
     Source: Turner, Ly & Gruenwald (2024), Statistical Planning and Inference 230:106116, of blocks
     whose sizes are those of the groups.
 
     >>> day = Counts([1840], [2000], [1900], [2000])
     >>> two_days = Counts([920, 920], [1000, 1000], [950, 950], [1000, 1000])
-    >>> round(evidence_so_far(day, 0.95, 0.92)), round(evidence_so_far(two_days, 0.95, 0.92))
+    >>> pair = (0.95, 0.92)
+    >>> round(evidence_so_far(day, [pair])), round(evidence_so_far(two_days, [pair, pair]))
     (1750, 1750)
     """
     logarithm = 0.0
-    for canary_yes, canary_all, stays_yes, stays_all in zip(*counts, strict=True):
-        if canary_all and stays_all:
-            sent = canary_all / (canary_all + stays_all)
-            weights = evidence_weights(baseline_share, degraded_share, sent)
-            factor = evidence(weights, (canary_yes, canary_all), (stays_yes, stays_all))
-            logarithm += log(float(factor))
+    for pair, new_yes, new, old_yes, old in zip(pairs, *counts, strict=True):
+        if new and old:
+            weights = evidence_weights(*pair, new / (new + old))
+            logarithm += log(float(evidence(weights, (new_yes, new), (old_yes, old))))
     return exp(min(max(logarithm, -700.0), 700.0))
 
 
@@ -147,7 +147,8 @@ class MetricState:
     canary_share, stays_share: of requests with the outcome, by side. requests, stays_requests: on
     which it was seen. needed: requests to the new route in this step; None if no number suffices.
     evidence: against the new route; limit: at which it ends the step. caught: probability that a
-    loss of the whole margin would have ended the step by now.
+    loss of the whole margin would have ended the step by now. baseline_share, degraded_share: what
+    the step tests for, as of its last period.
     """
 
     metric: str
@@ -176,7 +177,7 @@ class MetricState:
 def metric_state(
     metric: str,
     counts: Counts,
-    baseline_share: float,
+    baselines: Sequence[float],
     margin_share: float,
     traffic_share: float,
     alpha: float,
@@ -184,19 +185,20 @@ def metric_state(
     """The state of a metric; None where nothing can be said: one side has no request, or it cannot
     get worse.
 
-    baseline_share: on today's route, from before the step. traffic_share: of the step; at 1 the
-    requests of today's route in `counts` are those before it.
+    baselines: of each period today's share, from what was seen before it. traffic_share: of the
+    step; at 1 the requests of today's route in `counts` are those before it.
 
     >>> day = Counts([160], [2000], [1000], [20000])
-    >>> state = metric_state("errors", day, 0.05, 0.03, 0.09, alpha=1 / 300)
+    >>> state = metric_state("errors", day, [0.05], 0.03, 0.09, alpha=1 / 300)
     >>> state.ends, round(state.evidence), state.needed, round(state.caught, 2)
     (True, 1913563, 1327, 0.94)
     """
     worse = dict(zip(*(canary_metrics()[name] for name in ("metric", "worse")), strict=True))
-    pair = degradation(baseline_share, margin_share, worse[metric])
+    pairs = [degradation(each, margin_share, worse[metric]) for each in baselines]
     new, old = int(np.sum(counts.canary_all)), int(np.sum(counts.stays_all))
-    if pair[0] == pair[1] or not new or not old:
+    if not new or not old or any(before == after for before, after in pairs):
         return None
+    pair = pairs[-1]
     before = old if traffic_share == 1 else None
     return MetricState(
         metric,
@@ -205,7 +207,7 @@ def metric_state(
         new,
         old,
         requests_needed(*pair, traffic_share, alpha, before),
-        evidence_so_far(counts, *pair),
+        evidence_so_far(counts, pairs),
         1 / alpha,
         chance_of_alarm(counts.canary_all, counts.stays_all, *pair, pair[1], alpha),
         *pair,

@@ -8,7 +8,7 @@ that a gateway makes for one of them alone is no advantage.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,8 @@ from llmstudy.units import HOURS_PER_MONTH
 FULL_TRAFFIC = 0.95
 """Share of the requests at which a move is complete: the fallback takes the rest."""
 
-_FEWEST_FOR_A_BASELINE = 100
-"""Requests of today's route before the step from which their share is its baseline."""
+FEWEST_FOR_A_BASELINE = 100
+"""Requests of today's route from which their share is the baseline of what follows."""
 
 _LEAST_P = 1e-4
 """A share is not that of a planned step if counts as far off are less likely than this."""
@@ -123,10 +123,51 @@ def counts_of(sent: pd.DataFrame, metric: str, route: str, today: str) -> Counts
     return Counts(*columns)
 
 
-def against_history(counts: Counts, before: Counts) -> Counts:
-    """At full traffic: all requests of the new route against those of today's route before."""
-    totals = counts.canary_yes, counts.canary_all, before.stays_yes, before.stays_all
-    return Counts(*([int(np.sum(each))] for each in totals))
+class Parts(NamedTuple):
+    """The counts of a metric before the requests that are judged, and of these."""
+
+    before: Counts
+    judged: Counts
+
+    @property
+    def baselines(self) -> list[float]:
+        """Today's share before each period of those judged, kept off 0 and 1.
+
+        >>> Parts(Counts([], [], [4], [98]), Counts([0, 0], [9, 9], [30, 50], [400, 500])).baselines
+        [0.05, 0.07]
+        """
+        yes = np.cumsum([sum(self.before.stays_yes), *self.judged.stays_yes])
+        every = np.cumsum([sum(self.before.stays_all), *self.judged.stays_all])
+        # Laplace's rule: a baseline of 0 would make the first failure decisive
+        return [float((n + 1) / (m + 2)) for n, m in zip(yes[:-1], every[:-1], strict=True)]
+
+    @property
+    def against_history(self) -> "Parts":
+        """At full traffic: the requests of the new route against those of today's before."""
+        (_, _, old_yes, old), (new_yes, new, _, _) = self
+        totals = Counts(*([int(np.sum(each))] for each in (new_yes, new, old_yes, old)))
+        return Parts(self.before, totals)
+
+
+def parts_of(sent: pd.DataFrame, begin: pd.Timestamp, metric: str, route: str, today: str) -> Parts:
+    """A metric before a step and in it. sent: as `sent_of`.
+
+    The first requests of today's route in the log give the baseline and are no evidence: where they
+    are in the step, what comes before the last of them is not judged.
+    """
+    seen = sent[sent[metric].notna()]
+    first = seen.loc[seen["to"] == today, "ts_start"].nsmallest(FEWEST_FOR_A_BASELINE)
+    late = seen["ts_start"] >= begin
+    late &= (seen["ts_start"] > first.max()) & (len(first) == FEWEST_FOR_A_BASELINE)
+    return Parts(*(counts_of(rows, metric, route, today) for rows in (seen[~late], seen[late])))
+
+
+def parts_of_scores(scores: pd.DataFrame, route: str, today: str) -> Parts:
+    """Accepted answers likewise. scores: route and score (0 or 1), a row for each answer."""
+    new, old = (scores.loc[scores["route"] == each, "score"].astype(int) for each in (route, today))
+    first, rest = old.iloc[:FEWEST_FOR_A_BASELINE], old.iloc[FEWEST_FOR_A_BASELINE:]
+    before = Counts([0], [0], [int(first.sum())], [len(first)])
+    return Parts(before, Counts([int(new.sum())], [len(new)], [int(rest.sum())], [len(rest)]))
 
 
 # --- a step -----------------------------------------------------------------------------------
@@ -172,8 +213,8 @@ class Check:
         if self.verdict == "roll back":
             worse = [
                 f"{WORDS[s.metric]} {share(s.canary_share, s.stays_share)} against "
-                f"{share(s.stays_share, s.canary_share)} (evidence {count(s.evidence)}, "
-                f"{count(s.limit)} ends it)"
+                f"{share(s.stays_share, s.canary_share)} (evidence {count(min(s.evidence, 1e6))}"
+                f"{' and more' * (s.evidence > 1e6)}, {count(s.limit)} ends it)"
                 for s in self.states
                 if s.ends
             ]
@@ -197,19 +238,6 @@ WORDS = {
 """The metrics as a sentence has them."""
 
 
-def baselines_of(sent: pd.DataFrame, today: str, assumed: Mapping[str, float]) -> dict[str, float]:
-    """Today's share of each metric: of requests before the step if there are enough, else assumed.
-
-    sent: as `sent_of`, of the time before. assumed: share by metric.
-    """
-    mine = sent[sent["to"] == today]
-    shares = dict(assumed)
-    for metric in ("errors", "slow_first_token"):
-        if mine[metric].count() >= _FEWEST_FOR_A_BASELINE:
-            shares[metric] = float(mine[metric].mean())
-    return shares
-
-
 def check(
     study: Study,
     workload: str,
@@ -218,18 +246,18 @@ def check(
     assumed: Mapping[str, float],
     *,
     since: pd.Timestamp | None = None,
-    accepted: Counts | None = None,
+    scores: pd.DataFrame | None = None,
     unknown: Sequence[str] = (),
     may_return: bool = True,
     set_aside: int = 0,
 ) -> Check:
     """Judges the present step of a canary from a log's requests.
 
-    rows: of the canonical table, of all workloads. assumed: today's share of each metric, where the
-    log has too few requests of today's route before the step. since: when the present step began,
-    by default with the first request to the new route. accepted: answers that were accepted, from
-    scores. unknown: columns that the log does not tell. may_return: whether today's route may see
-    the data. set_aside: rows of the log that may be requests, but cannot be read as such.
+    rows: of the canonical table, of all workloads. assumed: today's share of each metric, for the
+    plan of those that cannot be judged. since: when the present step began, by default with the
+    first request to the new route. scores: as `parts_of_scores`. unknown: columns that the log does
+    not tell. may_return: whether today's route may see the data. set_aside: rows of the log that
+    may be requests, but cannot be read as such.
     Raises: ValueError if the log has no request of the workload or the route, if nothing can be
     judged, or if the weight changed since the step began.
     """
@@ -237,22 +265,28 @@ def check(
     own, named = own_requests(rows, study, workload)
     sent = sent_of(own, study, workload, route)
     begin = since if since is not None else sent.loc[sent["to"] == route, "ts_start"].min()
-    step, before = sent[sent["ts_start"] >= begin], sent[sent["ts_start"] < begin]
+    step = sent[sent["ts_start"] >= begin]
     if not (step["to"] == route).any():
         models = listed([str(name) for name in own["model_served"].unique()[:5]])
         raise ValueError(
             f"the log has no request of {workload} that was sent to {route}"
             f"{'' if since is None else f' since {since}'}; it names {models}."
         )
-    baselines = baselines_of(before, today, assumed)
+    parts = {each: parts_of(sent, begin, each, route, today) for each in _COLUMNS}
+    if scores is not None:
+        parts["acceptance"] = parts_of_scores(scores, route, today)
+    learnt = {each: of_days[-1] for each, p in parts.items() if (of_days := p.baselines)}
+    latest = {**assumed, **learnt}
     margin = study.workloads[workload].quality.margin.value
     per_day = study.workloads[workload].intake.requests.value * 24 / HOURS_PER_MONTH
-    plan = canary_plan(per_day, margin, baselines)
+    plan = canary_plan(per_day, margin, latest)
     if not may_return:
         plan = plan[plan["traffic_share"] == 1]
     n, total = int((step["to"] == route).sum()), int(step["to"].notna().sum())
     planned = _planned(plan["traffic_share"], n, total)
     traffic = planned if _fits(planned, n, total) else n / total
+    if planned == 1:
+        parts |= {each: parts[each].against_history for each in _COLUMNS}
     notes = [*_notes(step, named, route, workload, own)]
     if set_aside:
         notes.append(
@@ -260,31 +294,24 @@ def check(
             "be among them: `llmstudy requests import` says why."
         )
     if traffic != planned:
-        shares = listed([share(each) for each in plan["traffic_share"]])
+        steps = listed([share(each) for each in plan["traffic_share"]])
         notes.append(
             f"{share(n / total)} of the requests went to {route}, which is no planned step "
-            f"({shares}): its weight is another, or the gateway left it out for a while after "
+            f"({steps}): its weight is another, or the gateway left it out for a while after "
             "failures, which leaves no row in a log."
         )
-    counts = {
-        metric: counts_of(step, metric, route, today) for metric in ("errors", "slow_first_token")
-    }
-    if planned == 1:
-        counts = {
-            metric: against_history(each, counts_of(before, metric, route, today))
-            for metric, each in counts.items()
-        }
     states: list[MetricState] = []
     not_judged: dict[str, str] = {}
     for metric in canary_metrics()["metric"]:
-        each = accepted if metric == "acceptance" else counts[metric]
-        if why := _why_not(metric, each, unknown, planned == 1):
+        of_metric = parts.get(metric)
+        if why := _why_not(metric, of_metric, unknown, planned == 1):
             not_judged[metric] = why
             continue
-        assert each is not None
+        assert of_metric is not None
+        counts, baselines = of_metric.judged, of_metric.baselines
         # scores may be of other requests than the log's
-        at = each.sent_share if metric == "acceptance" else 1.0 if planned == 1 else traffic
-        state = metric_state(metric, each, baselines[metric], margin, at, step_alpha())
+        at = counts.sent_share if metric == "acceptance" else 1.0 if planned == 1 else traffic
+        state = metric_state(metric, counts, baselines, margin, at, step_alpha())
         if state is None:
             not_judged[metric] = f"{WORDS[metric]} cannot get worse than they are today"
         else:
@@ -297,7 +324,7 @@ def check(
     changed = _changed(step, route, plan["traffic_share"])
     if changed is not None and verdict != "roll back":
         raise ValueError(changed)
-    chances = chances_by_step(plan, baselines, margin)
+    chances = chances_by_step(plan, latest, margin)
     later = plan.loc[plan["traffic_share"] > planned, "traffic_share"]
     return Check(
         verdict,
@@ -382,22 +409,27 @@ def _changed(step: pd.DataFrame, route: str, shares: "pd.Series[float]") -> str 
     return (
         f"the share of the requests that went to {route} changed from {share(float(first))} to "
         f"{share(float(then))}: judge one step at a time, such as --since "
-        f"{days.index[last].date()}, or the time at which the present step began."
+        f"{days.index[last].date()}, or the time at which the present step began. A gateway also "
+        "lowers the share by itself, where it leaves a route out for a while after failures."
     )
 
 
-def _why_not(metric: str, counts: Counts | None, unknown: Sequence[str], full: bool) -> str | None:
+def _why_not(metric: str, parts: Parts | None, unknown: Sequence[str], full: bool) -> str | None:
     """Why a metric cannot be judged; None where it can."""
-    if counts is None:
+    if parts is None:
         return "a log has no accepted answers: give the scores of both routes' answers"
     if metric != "acceptance" and (column := _COLUMNS[metric]) in unknown:
         return f"{WORDS[metric]}: the log does not tell {column}"
-    if not sum(counts.canary_all):
-        return f"{WORDS[metric]}: none of the new route's requests shows it"
-    if not sum(counts.stays_all):
-        when = "before the step, to compare with" if full else "in this step"
-        return f"{WORDS[metric]}: no request of today's route {when} shows it"
-    return None
+    (_, new, _, old), before = parts.judged, sum(parts.before.stays_all)
+    if full and metric != "acceptance":
+        old = [before] if before >= FEWEST_FOR_A_BASELINE else []
+    if not sum(old):
+        when = " from before the step" if full else ""
+        return (
+            f"{WORDS[metric]}: it takes more than {FEWEST_FOR_A_BASELINE} requests of today's "
+            f"route{when} to compare with"
+        )
+    return None if sum(new) else f"{WORDS[metric]}: too few requests of the new route show it"
 
 
 _COLUMNS = {"errors": "ok", "slow_first_token": "ttft_s"}

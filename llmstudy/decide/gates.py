@@ -10,10 +10,10 @@ import pandas as pd
 from llmstudy.decide.canary import fitting, step_alpha
 from llmstudy.decide.canary_check import metric_state, verdict_of
 from llmstudy.decide.canary_log import (
+    FEWEST_FOR_A_BASELINE,
     FULL_TRAFFIC,
     WORDS,
-    against_history,
-    counts_of,
+    parts_of,
     routes_of,
     sent_of,
 )
@@ -301,35 +301,32 @@ def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
     words = f"{route} answered {share(part)} of the last week's requests"
     state: GateState = "open"
     if part >= FULL_TRAFFIC:
+        begin = rows["ts_start"][week].min()
         sent = sent_of(rows, case.study, name, route)
-        late = week.to_numpy()
-        state, sentence = _canary_result(case, name, route, sent[late], sent[~late])
+        state, sentence = _canary_result(case, name, route, sent, begin)
         words += f"; {sentence}"
     return _gate(state, part, FULL_TRAFFIC, "share of requests", words)
 
 
 def _canary_result(
-    case: Case, name: str, route: str, week: pd.DataFrame, before: pd.DataFrame
+    case: Case, name: str, route: str, sent: pd.DataFrame, begin: pd.Timestamp
 ) -> tuple[GateState, str]:
     """Whether a canary at full traffic fails or answers late more often than today's route.
 
-    week, before: as `canary_log.sent_of`. By the rule of `canary_check` for the last step, on the
-    metrics in a log: failures and TTFT. Unknown if the log has no request to today's route before.
+    sent: as `canary_log.sent_of`. By the rule of `canary_check` for the last step, on the metrics
+    in a log: failures and TTFT. Unknown if the log has too few requests of today's route before.
     """
     workload = case.study.workloads[name]
     today, margin = workload.current_route, workload.quality.margin.value
     states = []
     for metric in ("errors", "slow_first_token"):
-        counts = against_history(
-            counts_of(week, metric, route, today), counts_of(before, metric, route, today)
-        )
-        if not sum(counts.stays_all):
-            continue
-        baseline = sum(counts.stays_yes) / sum(counts.stays_all)
-        states.append(metric_state(metric, counts, baseline, margin, 1.0, step_alpha()))
+        parts = parts_of(sent, begin, metric, route, today).against_history
+        if sum(parts.before.stays_all) >= FEWEST_FOR_A_BASELINE:
+            counts = parts.judged, parts.baselines
+            states.append(metric_state(metric, *counts, margin, 1.0, step_alpha()))
     judged = [state for state in states if state is not None]
     if not judged:
-        return "unknown", "the log holds no request of today's route to hold them against"
+        return "unknown", "the log holds too few requests of today's route to hold them against"
     limit = judged[0].limit
     verdict = verdict_of(judged)
     if verdict == "roll back":

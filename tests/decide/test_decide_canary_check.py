@@ -25,7 +25,7 @@ from llmstudy.decide.canary_check import (
     requests_needed,
     verdict_of,
 )
-from llmstudy.decide.canary_log import check, own_requests, routes_of, sent_of
+from llmstudy.decide.canary_log import Parts, check, own_requests, routes_of, sent_of
 from llmstudy.study import load
 
 BASELINES = {"acceptance": 0.9, "errors": 0.05, "slow_first_token": 0.05}
@@ -43,7 +43,7 @@ def test_the_mean_evidence_is_at_most_one_for_any_common_share_and_any_split(new
         mean = sum(
             binom.pmf(y, new, p)
             * binom.pmf(x, old, p)
-            * evidence_so_far(Counts([y], [new], [x], [old]), p0, p1)
+            * evidence_so_far(Counts([y], [new], [x], [old]), [(p0, p1)])
             for y, x in product(range(new + 1), range(old + 1))
         )
         assert mean <= 1 + 1e-9
@@ -62,7 +62,7 @@ def test_days_are_compared_each_at_its_own_share():
     sent, stays = rng.integers(0, 300, (2, 6))
     yes, stays_yes = rng.binomial(sent, 0.1), rng.binomial(stays, 0.05)
     wanted = by_hand(yes, sent, stays_yes, stays, 0.05, 0.08).sum()
-    seen = evidence_so_far(Counts(yes, sent, stays_yes, stays), 0.05, 0.08)
+    seen = evidence_so_far(Counts(yes, sent, stays_yes, stays), [(0.05, 0.08)] * 6)
     assert np.log(seen) == pytest.approx(wanted)
 
 
@@ -124,6 +124,24 @@ def test_a_route_that_loses_the_margin_seldom_passes_all_steps():
     assert rolled_back(BASELINES | {"errors": 0.15}, 500) > 0.99
 
 
+def test_a_baseline_that_is_learnt_from_a_hundred_requests_raises_no_more_false_alarms():
+    rng, p, n_runs, days = np.random.default_rng(7), 0.1, 2_000, 5
+    alarms = {p: 0, p + 0.1: 0}
+    for canary_share in alarms:
+        for _ in range(n_runs):
+            new, old = rng.multinomial(300, [0.25, 0.75], days).T
+            yes, old_yes = rng.binomial(new, canary_share), rng.binomial(old, p)
+            counts = Counts(yes, new, old_yes, old)
+            parts = Parts(Counts([], [], [rng.binomial(100, p)], [100]), counts)
+            pairs = [(each, each + 0.1) for each in parts.baselines]
+            alarms[canary_share] += any(
+                evidence_so_far(Counts(*(c[:k] for c in counts)), pairs[:k]) >= 20
+                for k in range(1, days + 1)
+            )
+    assert alarms[p] <= n_runs / 20
+    assert alarms[p + 0.1] > 0.8 * n_runs
+
+
 @pytest.mark.parametrize("before", [100, 1_000, 10_000])
 def test_a_baseline_of_few_requests_raises_no_more_false_alarms_at_full_traffic(before):
     rng, p, n_runs = np.random.default_rng(7), 0.05, 20_000
@@ -182,7 +200,7 @@ def test_one_metric_ends_a_step_and_all_must_be_seen_to_go_on():
     well = Counts([100], [2_000], [1_000], [20_000])
     bad, few = well._replace(canary_yes=[200]), Counts([5], [100], [50], [1_000])
     states = {
-        name: metric_state("errors", counts, 0.05, 0.03, 0.09, ALPHA)
+        name: metric_state("errors", counts, [0.05], 0.03, 0.09, ALPHA)
         for name, counts in {"well": well, "bad": bad, "few": few}.items()
     }
     said = {
@@ -285,17 +303,22 @@ def test_a_step_goes_on_or_back(study, more, verdict):
 def test_a_step_with_too_few_requests_says_how_many_more(study):
     seen = check(study, NAME, NEW, log(200), ASSUMED)
     assert seen.verdict == "undecided"
-    needed = max(
-        canary_requests(*degradation(ASSUMED[m], 0.05, "higher"), 0.5, ALPHA)
-        for m in ("errors", "slow_first_token")
-    )
-    assert seen.left == needed - seen.states[0].requests
+    needed = {
+        s.metric: canary_requests(s.baseline_share, s.baseline_share + 0.05, 0.5, ALPHA)
+        for s in seen.states
+    }
+    assert seen.left == max(needed[s.metric] - s.requests for s in seen.states)
     assert f"{seen.left} more requests" in seen.sentence
 
 
 def test_scores_judge_accepted_answers(study):
-    scores = Counts([800], [1_000], [900], [1_000])
-    seen = check(study, NAME, NEW, log(3_000), ASSUMED, accepted=scores)
+    scores = pd.DataFrame(
+        {
+            "route": [TODAY] * 1_000 + [NEW] * 1_000,
+            "score": [i % 100 >= lost for lost in (10, 20) for i in range(1_000)],
+        }
+    )
+    seen = check(study, NAME, NEW, log(3_000), ASSUMED, scores=scores)
     assert (seen.verdict, seen.not_judged) == ("roll back", {})
     assert "accepted answers 80 % against 90 %" in seen.sentence
 
@@ -322,7 +345,7 @@ def test_a_bad_week_of_both_routes_is_no_evidence_although_the_weight_grew_with_
     pooled = sent.groupby("to")["errors"].agg(["sum", "count"]).astype(int)
     (yes, n), (old_yes, old) = pooled.loc[NEW], pooled.loc[TODAY]
     # what a comparison over both weeks would have said
-    assert evidence_so_far(Counts([yes], [n], [old_yes], [old]), 0.02, 0.07) > 1 / ALPHA
+    assert evidence_so_far(Counts([yes], [n], [old_yes], [old]), [(0.02, 0.07)]) > 1 / ALPHA
 
 
 def test_at_full_traffic_the_requests_before_are_the_comparison(study):
@@ -333,8 +356,18 @@ def test_at_full_traffic_the_requests_before_are_the_comparison(study):
     bad = log(3_000, 1.0, failing=0.2, start="2026-12-03")
     seen = check(study, NAME, NEW, pd.concat([before, bad], ignore_index=True), ASSUMED)
     assert seen.verdict == "roll back"
-    with pytest.raises(ValueError, match="no request of today's route before the step"):
+    with pytest.raises(ValueError, match="100 requests of today's route from before the step"):
         check(study, NAME, NEW, full, ASSUMED)
+
+
+def test_the_requests_that_give_the_baseline_are_no_evidence(study):
+    # a failure of both routes at the rate that was never assumed
+    seen = check(study, NAME, NEW, log(6_000, failing=0.3, today_failing=0.3), ASSUMED)
+    [errors] = [state for state in seen.states if state.metric == "errors"]
+    assert (seen.verdict, errors.baseline_share) == ("continue", pytest.approx(0.3, abs=0.03))
+    assert 5_750 < errors.requests + errors.stays_requests < 5_850
+    bad = check(study, NAME, NEW, log(6_000, failing=0.42, today_failing=0.3), ASSUMED)
+    assert bad.verdict == "roll back"
 
 
 def test_what_a_log_cannot_show_is_said(study):

@@ -1,13 +1,15 @@
 """A canary on the real gateway: its log is judged as the upstreams saw it."""
 
+import json
 import random
 import shutil
 import time
 
 import pytest
+from typer.testing import CliRunner
 
 from llmstudy import paths
-from llmstudy.cli import canary
+from llmstudy.cli import app
 from llmstudy.export import client, proxy
 from llmstudy.export.copies import KEY, drill_copy
 from llmstudy.export.gateway import config_of, gateway_files
@@ -19,10 +21,10 @@ NAME, TODAY, NEW = "extraction", "openai-gpt-4o", "h200-gpt-oss-120b"
 
 
 @pytest.fixture(scope="module")
-def decided(tmp_path_factory):
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs") / "run"
     shutil.copytree(paths.ROOT / "outputs" / "reference" / "results", folder / "results")
-    return decision(folder)
+    return folder
 
 
 def asked(config, modules, folder, python, n, failing):
@@ -52,9 +54,9 @@ def asked(config, modules, folder, python, n, failing):
 
 @pytest.mark.parametrize(("failing", "verdict"), [(0.5, "roll back"), (0.0, "undecided")])
 def test_each_request_counts_for_the_route_that_it_reached_first(
-    decided, gateway_python, tmp_path, failing, verdict
+    run, gateway_python, tmp_path, failing, verdict
 ):
-    plan = plan_of(decided)
+    plan = plan_of(decision(run))
     config = config_of(plan.as_json(), 3)
     config["router_settings"]["allowed_fails"] = 1_000  # it would leave the canary out
     for each in config["model_list"]:
@@ -63,13 +65,15 @@ def test_each_request_counts_for_the_route_that_it_reached_first(
     modules = {"log_rows.py": gateway_files(plan)["phase-3/log_rows.py"]}
     shares = {NEW: failing, TODAY: 0.05}
     reached = asked(config, modules, tmp_path, gateway_python, 200, shares)
-    seen = canary._checked(
-        decided, [str(tmp_path / "rows.jsonl")], NAME, NEW, None, None, "auto", []
+    names = "--decision", str(run), "--workload", NAME, "--route", NEW
+    done = CliRunner().invoke(
+        app, ["canary", "check", str(tmp_path / "rows.jsonl"), *names, "--json"]
     )
-    [errors] = [state for state in seen.states if state.metric == "errors"]
-    assert seen.verdict == verdict
+    seen = json.loads(done.stdout)
+    [errors] = [each for each in seen["metrics"] if each["metric"] == "errors"]
+    assert seen["verdict"] == verdict
     # today's route also answers for one that failed
-    assert errors.requests == sum(NEW in each for each in reached)
-    assert errors.stays_requests == sum(each == {TODAY} for each in reached)
+    assert errors["requests"] == sum(NEW in each for each in reached)
+    assert errors["stays_requests"] == sum(each == {TODAY} for each in reached)
     fell_back = sum(each == {NEW, TODAY} for each in reached)
-    assert errors.canary_share * errors.requests == pytest.approx(fell_back)
+    assert errors["canary_share"] * errors["requests"] == pytest.approx(fell_back)
