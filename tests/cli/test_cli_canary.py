@@ -1,9 +1,10 @@
 """`llmstudy canary check` on logs of the gateway that `llmstudy export` writes.
 
-`canary_gateway.jsonl` is what LiteLLM 1.106.2 wrote for 160 requests with phase 3 of the default
+`canary_gateway.jsonl.gz` is what LiteLLM 1.106.2 wrote for 700 requests with phase 3 of the default
 study, its weights equal, upstreams mocked, where h200-gpt-oss-120b failed with status 500 in 30 %
 of requests and openai-gpt-4o in 5 %; fields that no importer reads are left out. Who was asked, and
-who answered, the mocks counted.
+who answered, the mocks counted: after the first 100 requests of openai-gpt-4o, it failed in 6 of
+129, and h200-gpt-oss-120b in 33 of 138.
 """
 
 import json
@@ -19,7 +20,7 @@ from llmstudy.cli import app
 from llmstudy.export.plan import plan_of
 from llmstudy.export.source import decision
 
-CAPTURED = Path(__file__).with_name("canary_gateway.jsonl")
+CAPTURED = Path(__file__).with_name("canary_gateway.jsonl.gz")
 NAME, TODAY, NEW = "extraction", "openai-gpt-4o", "h200-gpt-oss-120b"
 
 
@@ -84,9 +85,9 @@ def test_what_the_real_gateway_wrote_counts_for_the_route_that_was_asked_first(r
     seen = checked(CAPTURED, run, "--workload", NAME, "--route", NEW)
     errors = seen["metrics"][0]
     assert (errors["metric"], seen["verdict"], seen["exit_code"]) == ("errors", "roll back", 3)
-    assert (errors["requests"], errors["stays_requests"]) == (54, 49)
-    assert errors["canary_share"] == pytest.approx(22 / 54)
-    assert errors["stays_share"] == pytest.approx(3 / 49)
+    assert (errors["requests"], errors["stays_requests"]) == (138, 129)
+    assert errors["canary_share"] == pytest.approx(33 / 138)
+    assert errors["stays_share"] == pytest.approx(6 / 129)
 
 
 @pytest.mark.parametrize(

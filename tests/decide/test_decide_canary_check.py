@@ -362,10 +362,10 @@ def test_at_full_traffic_the_requests_before_are_the_comparison(study):
 
 def test_the_requests_that_give_the_baseline_are_no_evidence(study):
     # a failure of both routes at the rate that was never assumed
-    seen = check(study, NAME, NEW, log(6_000, failing=0.3, today_failing=0.3), ASSUMED)
+    seen = check(study, NAME, NEW, log(12_000, failing=0.3, today_failing=0.3), ASSUMED)
     [errors] = [state for state in seen.states if state.metric == "errors"]
     assert (seen.verdict, errors.baseline_share) == ("continue", pytest.approx(0.3, abs=0.03))
-    assert 5_750 < errors.requests + errors.stays_requests < 5_850
+    assert 11_750 < errors.requests + errors.stays_requests < 11_850
     bad = check(study, NAME, NEW, log(6_000, failing=0.42, today_failing=0.3), ASSUMED)
     assert bad.verdict == "roll back"
 

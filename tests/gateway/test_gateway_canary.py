@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from llmstudy import paths
 from llmstudy.cli import app
+from llmstudy.decide.canary_log import FEWEST_FOR_A_BASELINE
 from llmstudy.export import client, proxy
 from llmstudy.export.copies import KEY, drill_copy
 from llmstudy.export.gateway import config_of, gateway_files
@@ -52,7 +53,7 @@ def asked(config, modules, folder, python, n, failing):
     return reached
 
 
-@pytest.mark.parametrize(("failing", "verdict"), [(0.5, "roll back"), (0.0, "undecided")])
+@pytest.mark.parametrize(("failing", "verdict"), [(0.7, "roll back"), (0.0, "undecided")])
 def test_each_request_counts_for_the_route_that_it_reached_first(
     run, gateway_python, tmp_path, failing, verdict
 ):
@@ -64,7 +65,7 @@ def test_each_request_counts_for_the_route_that_it_reached_first(
             each["litellm_params"]["weight"] = 1
     modules = {"log_rows.py": gateway_files(plan)["phase-3/log_rows.py"]}
     shares = {NEW: failing, TODAY: 0.05}
-    reached = asked(config, modules, tmp_path, gateway_python, 200, shares)
+    reached = asked(config, modules, tmp_path, gateway_python, 500, shares)
     names = "--decision", str(run), "--workload", NAME, "--route", NEW
     done = CliRunner().invoke(
         app, ["canary", "check", str(tmp_path / "rows.jsonl"), *names, "--json"]
@@ -72,8 +73,10 @@ def test_each_request_counts_for_the_route_that_it_reached_first(
     seen = json.loads(done.stdout)
     [errors] = [each for each in seen["metrics"] if each["metric"] == "errors"]
     assert seen["verdict"] == verdict
+    today = [i for i, each in enumerate(reached) if each == {TODAY}]
+    judged = reached[today[FEWEST_FOR_A_BASELINE - 1] + 1 :]
+    assert errors["requests"] == sum(NEW in each for each in judged)
+    assert errors["stays_requests"] == sum(each == {TODAY} for each in judged)
     # today's route also answers for one that failed
-    assert errors["requests"] == sum(NEW in each for each in reached)
-    assert errors["stays_requests"] == sum(each == {TODAY} for each in reached)
-    fell_back = sum(each == {NEW, TODAY} for each in reached)
+    fell_back = sum(each == {NEW, TODAY} for each in judged)
     assert errors["canary_share"] * errors["requests"] == pytest.approx(fell_back)
