@@ -12,6 +12,7 @@ import typer
 
 from llmstudy import __version__
 from llmstudy.cli import (
+    canary,
     capacity,
     check,
     diff,
@@ -49,6 +50,7 @@ app.add_typer(evals.app)
 app.add_typer(capacity.app)
 app.add_typer(probe.app)
 app.add_typer(export.app)
+app.add_typer(canary.app)
 
 
 def _version(requested: bool) -> None:
@@ -82,6 +84,7 @@ def _llmstudy(
     llmstudy eval import auto FILE     read any tool's evaluation into one table of scored answers
     llmstudy eval audit FILE       look for faults of the scorer before any claim rests on it
     llmstudy export gateway RUN    write the gateway's files that carry the decision out
+    llmstudy canary check LOG      say whether a running canary goes on or is rolled back
     llmstudy notebooks DIR         copy the chapters, to change and execute them in JupyterLab
     llmstudy probe endpoint URL    measure an endpoint, audited; more under `llmstudy probe`
     llmstudy doctor                say what this machine lacks

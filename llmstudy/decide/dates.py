@@ -112,14 +112,24 @@ def canary(case: Case, name: str, row: Mapping[str, Any]) -> pd.DataFrame:
     row: of chapter 04's table; its acceptance is used if the pair was scored.
     """
     workload = case.study.workloads[name]
+    per_day = workload.intake.requests.value * 24 / HOURS_PER_MONTH
+    return canary_plan(
+        per_day, workload.quality.margin.value, baselines(row, _error_share(case, name))
+    )
+
+
+def baselines(row: Mapping[str, Any], error_share: float) -> dict[str, float]:
+    """Today's share of each metric of a canary, where nothing of it is measured. row: as `canary`.
+
+    >>> baselines({"acceptance_current": None}, 0.01)
+    {'acceptance': 0.5, 'errors': 0.01, 'slow_first_token': 0.05}
+    """
     accepted = row["acceptance_current"]
-    baselines = {
+    return {
         "acceptance": _WORST_ACCEPTANCE if accepted is None else float(accepted),
-        "errors": _error_share(case, name),
+        "errors": error_share,
         "slow_first_token": _LATE_AT_TARGET,
     }
-    per_day = workload.intake.requests.value * 24 / HOURS_PER_MONTH
-    return canary_plan(per_day, workload.quality.margin.value, baselines)
 
 
 def _error_share(case: Case, name: str) -> float:

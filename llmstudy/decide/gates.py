@@ -7,7 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from llmstudy.decide.canary import degradation, evidence, evidence_weights, fitting, step_alpha
+from llmstudy.decide.canary import fitting, step_alpha
+from llmstudy.decide.canary_check import metric_state, verdict_of
+from llmstudy.decide.canary_log import (
+    FEWEST_FOR_A_BASELINE,
+    FULL_TRAFFIC,
+    WORDS,
+    parts_of,
+    routes_of,
+    sent_of,
+)
 from llmstudy.decide.judge import Fact, Judged
 from llmstudy.decide.lock_in import vendor
 from llmstudy.decide.moves import canary_rows, first_move_rows, targets_of
@@ -33,9 +42,6 @@ from llmstudy.text import allowed_loss, count, share, usd
 
 CANARY_ITEM = "canary up to full traffic"
 """The name of the canaries in `phase_items.csv`."""
-
-_FULL_TRAFFIC = 0.95
-"""Share of last week's requests at which a move is complete: the fallback takes the rest."""
 
 _REVISIT = timedelta(weeks=13), timedelta(weeks=26)
 """Earliest and latest review after the decision. Source: MEMO V2, every 3-6 months."""
@@ -279,69 +285,61 @@ def _quality(case: Case, tables: Tables, name: str, route: str) -> Judged:
     return Judged(state, fact, needed)
 
 
-_ANSWER = ["ts_start", "model_served", "ttft_s", "ok"]
-
-
-def _answered_by(rows: pd.DataFrame, model: str) -> pd.Series:
-    """Which logged requests a model answered, as a mask."""
-    names = rows["model_served"]
-    return names.isin([name for name in names.unique() if same_model(name, model)])
+_SENT = ["ts_start", "provider", "model_served", "first_model", "ttft_s", "ok"]
 
 
 def _canary_share(case: Case, tables: Tables, name: str, route: str) -> Judged:
     """The share of last week's requests that the new route's model answered, and how well."""
     if name in case.traffic.simulated:
         words = "no log shows who answers"
-        return _gate("open", None, _FULL_TRAFFIC, "share of requests", words)
-    rows, model = case.traffic.of(name)[_ANSWER], case.study.routes[route].model
-    week = rows[rows["ts_start"] >= rows["ts_start"].max() - pd.Timedelta(weeks=1)]
-    new = _answered_by(week, model)
-    part = float(new.mean())
+        return _gate("open", None, FULL_TRAFFIC, "share of requests", words)
+    rows = case.traffic.of(name)
+    rows = rows[[column for column in _SENT if column in rows]]
+    week = rows["ts_start"] >= rows["ts_start"].max() - pd.Timedelta(weeks=1)
+    served = rows.loc[week, "model_served"], rows.loc[week, "provider"]
+    part = float((routes_of(*served, case.study, name) == route).mean())
     words = f"{route} answered {share(part)} of the last week's requests"
     state: GateState = "open"
-    if part >= _FULL_TRAFFIC:
-        state, sentence = _canary_result(case, name, week[new])
+    if part >= FULL_TRAFFIC:
+        begin = rows["ts_start"][week].min()
+        sent = sent_of(rows, case.study, name, route)
+        state, sentence = _canary_result(case, name, route, sent, begin)
         words += f"; {sentence}"
-    return _gate(state, part, _FULL_TRAFFIC, "share of requests", words)
+    return _gate(state, part, FULL_TRAFFIC, "share of requests", words)
 
 
-def _failures_and_delays(rows: pd.DataFrame, target_s: float) -> dict[str, pd.Series]:
-    """Which requests failed, and which timed first tokens were later than the target, as masks."""
-    late = rows["ttft_s"].dropna() > target_s
-    return {"failures": ~rows["ok"].astype(bool), "late first tokens": late}
-
-
-def _canary_result(case: Case, name: str, canary: pd.DataFrame) -> tuple[GateState, str]:
+def _canary_result(
+    case: Case, name: str, route: str, sent: pd.DataFrame, begin: pd.Timestamp
+) -> tuple[GateState, str]:
     """Whether a canary at full traffic fails or answers late more often than today's route.
 
-    By the rule of `decide.canary` for the last step, on the metrics in a log: failures and TTFT.
-    Unknown if the log has no request to today's route.
+    sent: as `canary_log.sent_of`. By the rule of `canary_check` for the last step, on the metrics
+    in a log: failures and TTFT. Unknown if the log has too few requests of today's route before.
     """
     workload = case.study.workloads[name]
-    rows = case.traffic.of(name)[_ANSWER]
-    today = rows[_answered_by(rows, case.study.routes[workload.current_route].model)]
-    if today.empty:
-        return "unknown", "the log holds no request of today's route to hold them against"
-    limit = 1 / step_alpha()
-    befores, afters = (
-        _failures_and_delays(part, workload.slo.ttft_p95.value) for part in (today, canary)
-    )
-    against = []
-    for what, before in befores.items():
-        after = afters[what]
-        if before.empty or after.empty:
-            continue
-        pair = degradation(float(before.mean()), workload.quality.margin.value, "higher")
-        if pair[0] == pair[1]:
-            continue  # as bad as it can be already
-        weights = evidence_weights(*pair, 1.0)
-        if evidence(weights, (int(after.sum()), len(after))) >= limit:
-            against.append(
-                f"{what} {share(float(after.mean()))}, {share(float(before.mean()))} on today's"
-            )
-    if against:
+    today, margin = workload.current_route, workload.quality.margin.value
+    states = []
+    for metric in ("errors", "slow_first_token"):
+        parts = parts_of(sent, begin, metric, route, today).against_history
+        if sum(parts.before.stays_all) >= FEWEST_FOR_A_BASELINE:
+            counts = parts.judged, parts.baselines
+            states.append(metric_state(metric, *counts, margin, 1.0, step_alpha()))
+    judged = [state for state in states if state is not None]
+    if not judged:
+        return "unknown", "the log holds too few requests of today's route to hold them against"
+    limit = judged[0].limit
+    verdict = verdict_of(judged)
+    if verdict == "roll back":
+        against = [
+            f"{WORDS[each.metric]} {share(each.canary_share)}, {share(each.stays_share)} on today's"
+            for each in judged
+            if each.ends
+        ]
         return "failed", f"the evidence against it passes {limit:.0f}: {'; '.join(against)}"
-    return "passed", f"the evidence of failures and late first tokens stays below {limit:.0f}"
+    words = f"the evidence of failures and late first tokens stays below {limit:.0f}"
+    if verdict == "undecided":
+        return "open", f"{words}, on too few requests to tell"
+    return "passed", words
 
 
 def _fallback(case: Case, tables: Tables, name: str, route: str) -> Judged:
@@ -350,7 +348,8 @@ def _fallback(case: Case, tables: Tables, name: str, route: str) -> Judged:
         return _gate("open", None, 1, "requests", "no log shows a fallback")
     rows = case.traffic.of(name)
     today = case.study.routes[case.study.workloads[name].current_route].model
-    others = int((~_answered_by(rows, today)).sum())
+    served = rows["model_served"]
+    others = int((~served.isin([n for n in served.unique() if same_model(n, today)])).sum())
     words = f"{count(others)} of {count(len(rows))} logged requests were answered by another model"
     return _gate("passed" if others else "open", others, 1, "requests", words)
 

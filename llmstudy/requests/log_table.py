@@ -43,7 +43,7 @@ _IN_MEMORY = {
     for column in COLUMNS
     if column.name
     in (
-        *("ts_start", "workload", "tenant", "provider", "model_served"),
+        *("ts_start", "workload", "tenant", "provider", "model_served", "first_model"),
         *("input_tokens", "cached_input_tokens", "output_tokens", "latency_s", "ttft_s"),
         *("ok", "failed_attempts", "n_requests", "source"),
     )

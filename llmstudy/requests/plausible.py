@@ -214,12 +214,14 @@ _CALLS_SQL = f"""
 WITH calls AS (
   SELECT request_id, call_n, min(ts_start) AS begin_, count(*) AS attempts_,
     count(*) FILTER (NOT is_outcome AND tokens > 0) AS failed_, sum(logged_usd) AS usd_,
-    arg_min(model_requested, ({_ENDED_US}, n)) AS asked_
+    arg_min(model_requested, ({_ENDED_US}, n)) AS asked_,
+    arg_min(model_served, ({_ENDED_US}, n)) AS first_
   FROM attempts GROUP BY ALL)
 SELECT a.* REPLACE (
     begin_ AS ts_start, latency_s + epoch(ts_start - begin_) AS latency_s,
     ttft_s + epoch(ts_start - begin_) AS ttft_s, usd_ AS logged_usd,
     coalesce(asked_, model_requested) AS model_requested,
+    CASE WHEN attempts_ > 1 THEN first_ ELSE first_model END AS first_model,
     CASE WHEN attempts_ > 1 THEN failed_ ELSE failed_attempts END AS failed_attempts,
     CASE WHEN attempts_ > 1 THEN attempts_ ELSE attempts END AS attempts,
     CASE WHEN row_number() OVER (PARTITION BY request_id ORDER BY ts_start, n) > 1

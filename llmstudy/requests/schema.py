@@ -31,6 +31,9 @@ COLUMNS = (
     Column("provider", "string", True, "who answered"),
     Column("model_requested", "string", False, "model or alias that the caller named"),
     Column("model_served", "string", True, "model that answered, which a fallback may change"),
+    Column(
+        "first_model", "string", False, "model that failed first, where another attempt followed"
+    ),
     Column("operation", "string", False, "what was called, such as chat or embeddings"),
     Column(
         "service_tier", "string", False, "tier that the provider bills, such as batch or priority"

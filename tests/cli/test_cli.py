@@ -76,6 +76,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "capacity",
         "eval",
         "export",
+        "canary",
     }
     exports = root.commands["export"].commands
     assert set(exports) == {"gateway", "verify"}
@@ -94,6 +95,7 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
         "requests": logs,
         "eval": evals,
         "export": exports,
+        "canary": root.commands["canary"].commands,
     }
     commands = {name: command for name, command in root.commands.items() if name not in groups}
     commands |= {f"{g} {name}": c for g, of in groups.items() for name, c in of.items()}

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmstudy import paths
-from llmstudy.requests.importers import Log, read_log
+from llmstudy.requests.importers import Log, imported, read_log
 from llmstudy.requests.plausible import NO_USAGE
 from llmstudy.requests.schema import NAMES
 
@@ -250,6 +250,29 @@ def test_attempts_of_one_call_count_once_with_the_outcome_of_the_last(tmp_path, 
     assert calls["latency_s"].to_dict() == pytest.approx({"a": 2.9, "b": 1.2})
     assert log.quarantined["row"].tolist() == [2, 3, 4]
     assert log.lost.empty
+
+
+def test_a_call_that_another_model_answered_names_the_one_that_failed_first(tmp_path):
+    start = pd.Timestamp(TIME)
+    frame = pd.DataFrame(
+        {
+            "id": ["a", "b", "a", "a"],
+            "when": start + pd.to_timedelta([0.0, 0.0, 0.5, 1.0], "s"),
+            "ok": ["false", "true", "false", "true"],
+            "model": ["new", "new", "spare", "old"],
+            "s": 0.1,
+        }
+    )
+    columns = {"request_id": "id", "ts_start": "when", "latency_s": "s", "model_served": "model"}
+    constants = {"workload": "chat", "provider": "x", "input_tokens": "9", "output_tokens": "9"}
+    log = read_log(frame, columns={**columns, "ok": "ok"}, constants=constants)
+    calls = log.accepted.set_index("request_id")[["first_model", "model_served"]]
+    assert calls.loc["a"].tolist() == ["new", "old"]
+    assert pd.isna(calls.loc["b", "first_model"])
+    with imported(frame, columns={**columns, "ok": "ok"}, constants=constants) as table:
+        table.write(tmp_path / "table.parquet")  # has what the log had
+    again = read_log(tmp_path / "table.parquet").accepted.set_index("request_id")
+    assert again.loc["a", "first_model"] == "new"
 
 
 def test_a_stream_that_begins_before_its_failed_attempt_is_one_call(tmp_path):
