@@ -244,27 +244,37 @@ def test_a_fallback_is_drilled_once_another_model_has_answered(chapter, served, 
 
 
 @pytest.mark.parametrize(
-    ("failed_share", "late_share", "state"),
-    [(0.01, 0.05, "passed"), (0.02, 0.05, "passed"), (0.12, 0.05, "failed"), (0.01, 0.3, "failed")],
+    ("failed_share", "late_share", "fallback_share", "before", "state"),
+    [
+        (0.01, 0.05, 0.0, 2_000, "passed"),
+        (0.02, 0.05, 0.0, 2_000, "passed"),
+        (0.12, 0.05, 0.0, 2_000, "failed"),
+        (0.01, 0.3, 0.0, 2_000, "failed"),
+        (0.02, 0.05, 0.045, 2_000, "failed"),  # what today's route answered in its place
+        (0.01, 0.05, 0.0, 150, "open"),  # whatever comes, so few cannot tell
+        (0.01, 0.05, 0.0, 50, "unknown"),
+    ],
 )
 def test_a_canary_at_full_traffic_passes_only_if_it_holds_its_margins(
-    chapter, failed_share, late_share, state
+    chapter, failed_share, late_share, fallback_share, before, state
 ):
     """Against 1 % failures and 5 % late first tokens before; the margin is 5 points."""
     one = answered_by(chapter("default"), ["gpt-4o-2024-08-06"])
     one.favour("extraction", "openai-gpt-6-luna")
     logged = one.case.traffic.of("extraction")
-    n, target_s = 4_000, one.case.study.workloads["extraction"].slo.ttft_p95.value
+    n, target_s = 2_000 + before, one.case.study.workloads["extraction"].slo.ttft_p95.value
     rows = logged.iloc[np.resize(np.arange(len(logged)), n)].reset_index(drop=True)
-    last = np.arange(n) >= n // 2
+    last = np.arange(n) >= before
     rows["ts_start"] = logged["ts_start"].min() + pd.to_timedelta(np.where(last, 60, 0), "D")
-    rows["model_served"] = np.where(last, "gpt-6-luna", "gpt-4o-2024-08-06")
     place = np.arange(n) % 1_000 / 1_000
+    fell = last & (place >= 1 - fallback_share)
+    rows["model_served"] = np.where(last & ~fell, "gpt-6-luna", "gpt-4o-2024-08-06")
+    rows["first_model"] = np.where(fell, "gpt-6-luna", None)
     rows["ok"] = place >= np.where(last, failed_share, 0.01)
     rows["ttft_s"] = np.where(place >= np.where(last, late_share, 0.05), 0.5, 2.0) * target_s
     one.case = with_log(one.case, rows)
     gate = one.gates()["canary"]["extraction"]
-    assert (gate.state, "300" in gate.fact.sentence) == (state, True)
+    assert (gate.state, "300" in gate.fact.sentence) == (state, state != "unknown")
 
 
 def test_a_cost_whose_low_end_is_nothing_keeps_it(chapter):
