@@ -4,10 +4,9 @@ An item is a mapping: item_id, workload, slice (a part that is also judged by it
 dependent items share, such as a conversation), messages (a list of role and content), reference
 (what is right; null until it is labelled), answer_today (of the route in use), and whatever a
 scorer needs (`schema`, `choices`, `context`). One with a `prompt`, a text, has it as its only
-message. item_hash is that of its prompt and reference.
+message. item_hash is that of `identity`.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import io
+from llmstudy.evals.identity import item_hash, sha256_of
 from llmstudy.evals.table import conform, refuse
 from llmstudy.measures.quality import krippendorff_alpha
 
@@ -102,13 +102,13 @@ def _is_text(item: Item) -> bool:
 def _ordered(item: Item) -> dict[str, Any]:
     first = {name: item.get(name) for name in _FIRST}
     rest = {name: value for name, value in item.items() if name != "prompt"}
-    texts = {"messages": _messages(item), "item_hash": item_hash(item)}
+    texts = {"messages": _messages(item), "item_hash": hash_of(item)}
     return first | rest | texts
 
 
-def item_hash(item: Item) -> str:
-    """The SHA-256 of an item's prompt and reference, by which an evaluation pairs items."""
-    return sha256_of([_messages(item), item.get("reference")])
+def hash_of(item: Item) -> str | None:
+    """The hash of an item (`identity.item_hash`)."""
+    return item_hash(_messages(item), item.get("reference"), item.get("choices"))
 
 
 def prompt_of(item: Item) -> str:
@@ -117,12 +117,6 @@ def prompt_of(item: Item) -> str:
     if len(messages) == 1:
         return str(messages[0]["content"])
     return "\n\n".join(f"[{each['role']}]\n{each['content']}" for each in messages)
-
-
-def sha256_of(value: Any) -> str:
-    """The SHA-256 of a value of JSON, the same whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- files --------------------------------------------------------------------------------
@@ -171,9 +165,7 @@ def read_items(path: str | Path) -> ItemSet:
     try:
         read = ItemSet(items, {k: v for k, v in about.items() if k not in ("version", "items")})
         changed = [
-            item["item_id"]
-            for item in items
-            if item.get("item_hash") not in (None, item_hash(item))
+            item["item_id"] for item in items if item.get("item_hash") not in (None, hash_of(item))
         ]
         refuse(changed, "changed by hand: leave out their item_hash, and name them anew")
         if about.get("version") not in (None, read.version):

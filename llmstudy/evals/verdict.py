@@ -11,6 +11,7 @@ import pandas as pd
 
 from llmstudy.evals.counts import ItemCounts, clusters_of
 from llmstudy.evals.evidence import Evidence, of_workload, paired_evidence
+from llmstudy.evals.table import one_name_each
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures import quality
 from llmstudy.measures.cost import usd_per_accepted_answer
@@ -53,7 +54,8 @@ class Verdict:
     parts: all items first, then slices. more_items: those to collect, for COLLECT. noise_floor: the
     half-width of the difference that repeats of one route show by chance; None without repeats.
     costs: None where an answer has none. flaws: faults of the scoring, which are mended first.
-    not_scored: answers without a score.
+    not_scored: answers without a score. scorers: what scored both routes; several where the routes
+    have their own, so that a difference may be theirs.
     """
 
     workload: str | None
@@ -68,6 +70,7 @@ class Verdict:
     costs: Costs | None
     flaws: tuple[str, ...]
     not_scored: int
+    scorers: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -214,6 +217,7 @@ def _verdict(
         costs,
         evidence.flaws,
         evidence.not_scored,
+        evidence.scorers,
     )
 
 
@@ -267,7 +271,7 @@ def gate(
         sides.append(own.assign(route=name, run=None, workload=None))
     quality.check_alpha(alpha)
     evidence = paired_evidence(
-        pd.concat(sides, ignore_index=True),
+        one_name_each(pd.concat(sides, ignore_index=True)),
         "before",
         "after",
         slices=protected,

@@ -235,7 +235,10 @@ def test_lm_eval_samples_without_results_need_a_route(tmp_path):
 
 
 def test_a_document_that_a_task_has_twice_is_two_items_of_one_hash(tmp_path):
-    rows = [document(0, "none", 1.0), document(1, "none", 0.0, doc_hash="hash0")]
+    rows = [
+        document(0, "none", 1.0),
+        document(1, "none", 0.0, doc={"question": "q0"}, doc_hash="hash0"),
+    ]
     table = read_evaluation(written(tmp_path / "s.jsonl", lines(rows)), route="open")
     assert table["item_id"].tolist() == ["hash0", "hash0-2"]
     assert len(set(table["item_hash"])) == 1

@@ -62,12 +62,14 @@ def compare(
     JSON: `{verdicts: [{workload, baseline, candidate, verdict, sentence, difference, low, high,
     margin, pass_mark, discordance, n, n_independent, n_needed, more_items, looks, alpha,
     noise_floor, usd_per_accepted: {baseline, candidate, difference} or null, slices: [{slice,
-    protected, verdict, difference, low, high, pass_mark, discordance, n}], flaws, not_scored}]}`;
+    protected, verdict, difference, low, high, pass_mark, discordance, n}], flaws, not_scored,
+    scorers}]}`;
     shares from -1 to 1; usd_per_accepted has estimate, low and high.
     """
     with mistakes(as_json):
         from llmstudy.evals.importers import read_evaluation
         from llmstudy.evals.verdict import compare as judged
+        from llmstudy.text import listed
 
         if accepted_from is not None and scale is None:
             scale = 1  # accepted_from is in the unit of the scores
@@ -86,6 +88,8 @@ def compare(
             say(flaw)
         if verdict.not_scored:
             say(f"Not scored: {verdict.not_scored:,} answers, left out on both sides.")
+        if len(verdict.scorers) > 1:
+            say(f"Scored by {listed([*verdict.scorers])}: the difference may be theirs.")
         if verdict.noise_floor is not None:
             say(f"Two runs of one route differ by up to {100 * verdict.noise_floor:.1f} points.")
 
@@ -146,6 +150,7 @@ def _document(verdict: "Verdict") -> dict[str, Any]:
         "slices": slices,
         "flaws": verdict.flaws,
         "not_scored": verdict.not_scored,
+        "scorers": verdict.scorers,
     }
 
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
-from llmstudy.evals.importers.values import Answer, Score, at, item_hash, objects, text, total
+from llmstudy.evals.importers.values import Answer, Score, at, objects, sole, text, total
 
 _Record = dict[str, Any]
 
@@ -159,7 +160,7 @@ def _columns(export: _Export, trace: str | None, observation: str | None) -> _Re
     names = ("dataset_item_id", "experiment_item_id")
     items = [_of(each, name) for name in names for each in sources]
     items += [at(each, "metadata", name) for name in (*names, "item_id") for each in sources]
-    hash_ = item_hash(prompt, reference)
+    hash_ = item_hash(sole(prompt), sole(reference))
     models = {
         text(_of(each, "provided_model_name") or each.get("model"))
         for each in calls

@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
-from llmstudy.evals.importers.values import Answer, Score, at, item_hash, text
+from llmstudy.evals.importers.values import Answer, Score, at, sole, text
 
 _METRIC = re.compile(r"(.+?)(/v\d+)?/(score|value)")
 _PROMPTS = ("inputs", "request", "question", "query", "prompt")
@@ -28,7 +29,7 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
     for document in documents:
         for row in _rows(document):
             prompt, target = _first(row, _PROMPTS), _first(row, _TARGETS)
-            hash_ = item_hash(prompt, target)
+            hash_ = item_hash(sole(prompt), sole(target))
             columns = {
                 "item_id": text(row.get("item_id") or row.get("id")) or hash_,
                 "route": text(_first(row, _ROUTES)),
