@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from llmstudy.evals.table import refuse
 from llmstudy.figure import Interval
 from llmstudy.measures.quality import (
     IMPLAUSIBLE,
@@ -25,7 +24,7 @@ from llmstudy.measures.quality import (
     same_weights_hosts,
     wilson,
 )
-from llmstudy.text import listed
+from llmstudy.text import listed, refuse
 
 FALSE_ALARM = 0.01
 """Chance that a check of shares or gaps has a finding in a sound evaluation."""

@@ -18,8 +18,9 @@ import pandas as pd
 
 from llmstudy import io
 from llmstudy.evals.identity import item_hash, sha256_of
-from llmstudy.evals.table import conform, refuse
+from llmstudy.evals.table import conform
 from llmstudy.measures.quality import krippendorff_alpha
+from llmstudy.text import refuse
 
 Item = Mapping[str, Any]
 

@@ -5,7 +5,6 @@ Tokens are counted as in `requests.schema`. Null means not recorded, never zero.
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pandas.api.types import pandas_dtype
 
 from llmstudy import io
 from llmstudy.requests.schema import Column
+from llmstudy.text import refuse
 
 COLUMNS = (
     Column("item_id", "string", True, "the item, the same on every route"),
@@ -231,15 +231,6 @@ def refuse_scripted(evaluation: pd.DataFrame) -> None:
     refuse(
         scripted["route"], "with answers that a test server made up: evaluate a real one", "route"
     )
-
-
-def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:
-    """Raises a ValueError that shows the first of the names, if there are any."""
-    texts = [str(name) for name in dict.fromkeys(names)]
-    if texts:
-        raise ValueError(
-            f"{len(texts)} {what}{'s'[: len(texts) > 1]} {fault} (first: {', '.join(texts[:3])})"
-        )
 
 
 def save(evaluation: pd.DataFrame, path: str | Path) -> Path:
