@@ -33,7 +33,7 @@ def test_approximate_methods_miss_8_percent_at_most_where_items_are_few(bench, m
     assert found.share >= 0.92 - SLACK
 
 
-@pytest.mark.parametrize("method", ["by_grade", "bootstrap", "repeats"])
+@pytest.mark.parametrize("method", ["by_grade", "bootstrap", "repeats", "judged", "judged_in_part"])
 def test_intervals_of_clustered_items_miss_8_percent_at_most(bench, method):
     found = bench.simulated(getattr(bench, method), bench.Cell(300, 30, 0.15), RUNS)
     assert found.share >= 0.92 - SLACK
