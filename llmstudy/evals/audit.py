@@ -329,8 +329,8 @@ def _self_preference(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
                 "route": by,
                 "n": int((own["by"] == by).sum()),
                 "sentence": f"The judge {judges[by]} is of the family of {by}, and nothing shows "
-                "whether it prefers its own: have some 100 answers of each route scored by hand, "
-                "as score_2.",
+                "whether it prefers its own: have some 100 answers of each route scored by hand "
+                "(`llmstudy eval calibrate`).",
             }
         return
     pairs_ = [

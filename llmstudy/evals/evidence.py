@@ -126,7 +126,8 @@ def _flaws(own: pd.DataFrame, labelled: pd.DataFrame | None, without: set[str]) 
     if len(judges) and labelled is None:
         sentences.append(
             f"The judge {', '.join(judges)} scored these answers, and no label checks it: label "
-            f"some of them by hand, in score_2, and its scores count as far as they agree."
+            f"some of them by hand (`llmstudy eval calibrate`), and its scores count as far as "
+            f"they agree."
         )
     return sentences
 

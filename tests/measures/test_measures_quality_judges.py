@@ -50,6 +50,15 @@ def test_a_judge_that_knows_nothing_leaves_the_labels_as_they_are():
     assert width(judged.difference) <= 1.01 * width(labels)
 
 
+def test_too_few_judgements_beside_the_labels_leave_them_as_they_are():
+    truth, judge = evaluation(np.random.default_rng(7), 300)
+    judged = judged_difference(truth[:280], judge[:280], judge[280:])
+    labels = clustered_difference(truth[:280])
+    assert judged.weight == 0
+    assert judged.difference.low == pytest.approx(labels.low)
+    assert judged.difference.high == pytest.approx(labels.high)
+
+
 def test_items_of_a_cluster_that_are_copies_say_what_one_of_them_would():
     rng = np.random.default_rng(7)
     truth, judge = evaluation(rng, 600)

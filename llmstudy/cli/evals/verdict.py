@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmstudy.cli.evals.options import FINDINGS, Scale, Scorers, app
+from llmstudy.cli.evals.options import FINDINGS, AcceptedFrom, Scale, Scorers, app
 from llmstudy.cli.requests import Files
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, printable, say
 
@@ -22,10 +22,6 @@ Protected = Annotated[
     typer.Option(
         help="A slice that must keep the margin too; may be given several times.", metavar="SLICE"
     ),
-]
-AcceptedFrom = Annotated[
-    float | None,
-    typer.Option(help="The score from which a graded answer is accepted.", metavar="SCORE"),
 ]
 
 

@@ -8,7 +8,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from llmstudy.figure import FloatArray, Interval
-from llmstudy.measures.quality.clusters import cluster_sums, error_of, student_interval
+from llmstudy.measures.quality.clusters import (
+    cluster_sums,
+    error_of,
+    student_interval,
+)
 from llmstudy.measures.quality.items import clustered_difference, influence_of
 
 
@@ -36,9 +40,10 @@ def judged_difference(
 
     weight x mean of the judge's differences + mean of (label - weight x judge) over labelled items.
     Taken of differences, it corrects a judge that favours one of the two models, itself say. The
-    weight makes the error least: cov(D, D^) / ((1 + n / N) var D^), clipped to [0, 1]. The error is
-    robust to clusters, also to those of which some items are labelled and others are not; the
-    weight is that of independent items, which with clusters is not the best but as true.
+    weight makes the error least: cov(D, D^) / ((1 + n / N) var D^), clipped to [0, 1], and 0
+    where the other items are too few, or too alike, for an error of their mean. The error is robust
+    to clusters, also to those of which some items are labelled and others are not; the weight is
+    that of independent items, which with clusters is not the best but as true.
 
     labelled: (n,) differences D by hand. judged_labelled: (n,) the judge's D^ on the same items.
     judged: (N,) the judge's on other items, drawn from the same requests. clusters: (n,) and (N,),
@@ -65,10 +70,14 @@ def judged_difference(
     every, every_names = np.concatenate([theirs, more]), np.concatenate([names, names_more])
     judge_only = clustered_difference(every, every_names, level)
     weight = float(np.cov(ours, theirs)[0, 1] / ((1 + n / n_more) * every.var(ddof=1)))
-    weight = min(max(weight, 0.0), 1.0)
-    mean_rest, of_rest = influence_of(ours - weight * theirs, names)
     mean_more, of_more = influence_of(more, names_more)
-    (error_rest, degrees_rest), (error_more, degrees_more) = error_of(of_rest), error_of(of_more)
+    try:
+        error_more, degrees_more = error_of(of_more)
+        weight = min(max(weight, 0.0), 1.0)
+    except ValueError:
+        error_more, degrees_more, weight = 0.0, 1.0, 0.0
+    mean_rest, of_rest = influence_of(ours - weight * theirs, names)
+    error_rest, degrees_rest = error_of(of_rest)
     parts = error_rest**2, (weight * error_more) ** 2
     shared = _shared(names, of_rest, names_more, weight * of_more)
     degrees = sum(parts) ** 2 / (parts[0] ** 2 / degrees_rest + parts[1] ** 2 / degrees_more)
