@@ -452,6 +452,29 @@ def test_langfuse_exports_read_alike_as_csv_and_with_traces_of_the_api(tmp_path)
     assert set(named["item_id"]) == {"own-0", "own-1", "own-2"}
 
 
+def test_langfuse_scores_of_the_api_s_version_3_read_as_those_of_version_2(tmp_path):
+    scorer = ["correct (eval)", "correct (annotation)"]
+    others = [
+        FIXTURES / "langfuse_observations.jsonl",
+        FIXTURES / "langfuse_dataset_run_items.json",
+    ]
+    third = FIXTURES / "langfuse_5.2.0_scores_v3.json"
+    two = read_evaluation([FIXTURES / "langfuse_scores.jsonl", *others], scorer=scorer)
+    three = read_evaluation([third, *others], scorer=scorer)
+    pd.testing.assert_frame_equal(two.drop(columns="source"), three.drop(columns="source"))
+    document = json.loads(third.read_text())
+    for score in document["data"]:
+        trace = score["subject"]["id"]
+        score["subject"] = {"kind": "observation", "id": f"g{trace}", "traceId": trace}
+    of_calls = written(tmp_path / "scores.json", document)
+    again = read_evaluation([of_calls, *others], scorer=scorer)
+    pd.testing.assert_frame_equal(three.drop(columns="source"), again.drop(columns="source"))
+    for score in document["data"]:
+        del score["subject"]
+    with pytest.raises(ValueError, match="with `fields=subject`"):
+        read_evaluation([written(tmp_path / "scores.json", document), *others])
+
+
 def test_langfuse_scores_alone_say_what_else_to_give():
     with pytest.raises(ValueError, match="give the export of the traces"):
         read_evaluation(FIXTURES / "langfuse_scores.jsonl", route="api")
