@@ -157,6 +157,16 @@ def test_graded_scores_need_the_grade_from_which_an_answer_is_right(tmp_path):
     assert agreement[:2].between(0.8, 1).all()
 
 
+def test_a_judge_of_pairs_is_calibrated_on_differences_alone(tmp_path):
+    table = evaluation(scorer="judge helpful 12345678 against api")
+    sheet = answers_sheet(table, 100)
+    truth = np.where(sheet["answer"] == "yes", "right", "wrong")
+    result = calibrated(table, filled(sheet, tmp_path / "l.csv", label_1=truth), baseline="api")
+    (row,) = result.table.to_dict("records")
+    assert (row["what"], row["route"], row["n"]) == ("difference", "open", 100)
+    assert result.measure == "grade by an uncalibrated judge (helpful)"
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
