@@ -1,4 +1,4 @@
-"""`llmstudy eval calibrate`: a judge beside labels by hand."""
+"""`llmstudy eval calibrate`: how far a judge may be trusted, by labels by hand."""
 
 import math
 from dataclasses import asdict
