@@ -47,7 +47,7 @@ def anytime_look(
     >>> pairs = pd.DataFrame({"baseline": 1.0, "candidate": [1.0] * 150, "slice": None})
     >>> look = anytime_look(pairs.assign(cluster=None), 0.05, needed=20)
     >>> look.verdict, round(look.evidence), look.n
-    ('non-inferior', 112, 150)
+    ('non-inferior', 291, 150)
     """
     parts = [pairs, *(pairs[pairs["slice"] == name] for name in protected)]
     differences = [_differences(part) for part in parts]

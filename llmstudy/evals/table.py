@@ -118,25 +118,24 @@ _KINDS = {"boolean": "true or false", "Int64": "a whole number", "float64": "a n
 def one_name_each(evaluation: pd.DataFrame) -> pd.DataFrame:
     """The evaluation with one item_id for each item_hash: tools name one item each in their way.
 
-    An item keeps the first name that it has. Where a route has an item under two names, they stay.
+    An item keeps the first name that it has. Where a run of a route has it under two, they stay.
 
     >>> rows = pd.DataFrame({"item_id": ["a", 0], "item_hash": "x", "route": ["api", "open"],
     ...                      "score": 1})
     >>> one_name_each(conform(rows))["item_id"].tolist()
     ['a', 'a']
     """
-    names = evaluation[evaluation["item_hash"].notna()][["route", "item_hash", "item_id"]]
+    one_run = ["route", "run"]
+    names = evaluation.loc[evaluation["item_hash"].notna(), [*one_run, "item_hash", "item_id"]]
     names = names.drop_duplicates()
-    copied = names.loc[names.duplicated(["route", "item_hash"]), "item_hash"]
+    copied = names.loc[names.duplicated([*one_run, "item_hash"]), "item_hash"]
     first = names[~names["item_hash"].isin(copied)].groupby("item_hash")["item_id"].first()
     item_id = evaluation["item_hash"].astype(object).map(first.to_dict())
     item_id = item_id.where(item_id.notna(), evaluation["item_id"])
     renamed = evaluation.assign(item_id=item_id.astype("string"))
-    of_route = ["route", "item_id"]
-    items_of = renamed.groupby(of_route)["item_hash"].nunique()
-    items_before = evaluation.groupby(of_route)["item_hash"].nunique()
-    # a name that would then be of two items of a route is left to `pairs` to refuse
-    return evaluation if items_of.max() > max(items_before.max(), 1) else renamed
+    items_of = renamed.groupby([*one_run, "item_id"], dropna=False)["item_hash"].nunique()
+    # a name that would then be of two items of a run is left to `pairs` to refuse
+    return evaluation if (items_of > 1).any() else renamed
 
 
 def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFrame:
