@@ -454,7 +454,7 @@ def shown(coverage: Coverage) -> str:
 
 PAGE = """# How often the intervals and tests of `llmstudy.measures.quality` hold
 
-Made by `python benchmarks/quality_coverage.py > docs/quality_coverage.md`, in some ten minutes \
+Made by `python benchmarks/quality_coverage.py > docs/quality_coverage.md`, in some twenty minutes \
 on two cores: {runs:,} simulated evaluations a figure, seed {seed}. A figure is the share, in \
 percent, of the 95 % intervals that cover the truth, or of the tests at 5 % that do not reject \
 what is true. Its standard error is {error:.2f} points at most. "Refused" is the share of the \
