@@ -114,8 +114,8 @@ def main() -> None:
     for truth, lost in truths.items():
         for name, (rule, parts) in RULES.items():
             items = items_planned(parts)
-            found = chances(rule, lost, items, n_runs, seed=7)
-            shown = ["–" if np.isnan(x) else f"{x:.1%}" for x in found.values()]
+            shares = chances(rule, lost, items, n_runs, seed=7)
+            shown = ["–" if np.isnan(x) else f"{x:.1%}" for x in shares.values()]
             print("|", " | ".join([truth, name, str(items), *shown]), "|", flush=True)
 
 

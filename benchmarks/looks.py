@@ -48,12 +48,12 @@ def passed_at(
         for k in range(LOOKS):
             cells += rng.multinomial(n - cells.sum(), shares)
             counts = PairedCounts(int(cells[2]), int(cells[0]), int(cells[1]), 0)
-            found = non_inferiority(counts, margin, ALPHA * share(k), ALPHA * share(k + 1))
-            if found.verdict == "non-inferior":
+            test = non_inferiority(counts, margin, ALPHA * share(k), ALPHA * share(k + 1))
+            if test.verdict == "non-inferior":
                 look[run] = k + 1
-            if found.verdict != "undecided":
+            if test.verdict != "undecided":
                 break
-            n = max(found.n_needed or 2 * counts.n, counts.n + 1)
+            n = max(test.n_needed or 2 * counts.n, counts.n + 1)
             if n > MOST_ITEMS:
                 break
         items[run] = cells.sum()

@@ -124,22 +124,22 @@ def differences(cell: Cell, runs: int, rng: np.random.Generator) -> np.ndarray:
     return b.astype(float) - a
 
 
-def covers(found: Interval, truth: float) -> bool:
+def covers(interval: Interval, truth: float) -> bool:
     """Whether it does; an end that is the truth but for rounding counts."""
-    return found.low - 1e-9 <= truth <= found.high + 1e-9
+    return interval.low - 1e-9 <= truth <= interval.high + 1e-9
 
 
 def counted(
-    truth: float, draws: np.ndarray, interval: Callable[[np.ndarray], Interval]
+    truth: float, draws: np.ndarray, interval_of: Callable[[np.ndarray], Interval]
 ) -> Coverage:
     """How often the interval of one evaluation covers the truth, where there is one."""
     hits = []
     for one in draws:
         try:
-            found = interval(one)
+            interval = interval_of(one)
         except ValueError:
             continue
-        hits.append(covers(found, truth))
+        hits.append(covers(interval, truth))
     return Coverage(float(np.mean(hits)) if hits else float("nan"), len(hits) / len(draws))
 
 
@@ -246,25 +246,47 @@ def resampled(
         for run, estimate in enumerate(estimates.tolist()):
             influence = left_out_influence(statistic, sums[:, run], items)
             try:
-                found = interval_of_draws(draws[run], estimate, influence)
+                interval = interval_of_draws(draws[run], estimate, influence)
             except ValueError:
                 continue
-            hits.append(covers(found, truth))
+            hits.append(covers(interval, truth))
     return Coverage(float(np.mean(hits)) if hits else float("nan"), len(hits) / runs)
 
 
 def judged(cell: Cell, runs: int, rng: np.random.Generator) -> Coverage:
-    """PPI++ with twice as many items judged only, by a judge that favours b."""
-    every = Cell(3 * cell.n, 3 * cell.n, cell.discordance)
-    answers = np.stack(right(every, runs, rng))
+    """PPI++ with twice as many items judged only, by a judge that favours b.
+
+    In clusters, those that are labelled are labelled as a whole.
+    """
+    every = Cell(3 * cell.n, 3 * cell.n_clusters, cell.discordance)
+    if every.cluster is None:
+        return judged_where(every, np.arange(every.n) < cell.n, runs, rng)
+    return judged_where(every, every.cluster < cell.n_clusters, runs, rng)
+
+
+def judged_in_part(cell: Cell, runs: int, rng: np.random.Generator) -> Coverage:
+    """The same, where a third of the items of each cluster is labelled."""
+    every = Cell(3 * cell.n, cell.n_clusters, cell.discordance)
+    place = pd.Series(every.cluster).groupby(every.cluster).cumcount().to_numpy()
+    return judged_where(every, place % 3 == 0, runs, rng)
+
+
+def judged_where(cell: Cell, labelled: np.ndarray, runs: int, rng: np.random.Generator) -> Coverage:
+    """PPI++ where these items are labelled. labelled: (n,)"""
+    answers = np.stack(right(cell, runs, rng))
     sensitivity, false_share = 0.92, np.array([0.2, 0.35])[:, np.newaxis, np.newaxis]
     passes = rng.random(answers.shape) < np.where(answers, sensitivity, false_share)
     truth, judge = (x[1].astype(float) - x[0] for x in (answers, passes))
-    both = np.stack([truth, judge], axis=1)
+    names = cell.cluster
+    clusters = None if names is None else (names[labelled], names[~labelled])
     return counted(
         cell.difference,
-        both,
-        lambda x: judged_difference(x[0, : cell.n], x[1, : cell.n], x[1, cell.n :]).difference,
+        np.stack([truth, judge], axis=1),
+        lambda x: (
+            judged_difference(
+                x[0, labelled], x[1, labelled], x[1, ~labelled], clusters=clusters
+            ).difference
+        ),
     )
 
 
@@ -367,7 +389,11 @@ IN_CLUSTERS = {
     name: method
     for name, method in APPROXIMATE.items()
     if method in (by_item, by_grade, bootstrap_mean, bootstrap, repeats)
-} | {"`item_counts`": by_counts}
+} | {
+    "`item_counts`": by_counts,
+    "`judged_difference`": judged,
+    "labels in every cluster": judged_in_part,
+}
 TESTS: dict[str, Method] = {
     "`non_inferiority_p`": margin_test,
     "`signed_rank_p`": signed_rank,
@@ -391,9 +417,9 @@ def simulated(method: Method, cell: Cell, runs: int) -> Coverage:
     seed = [SEED, *method.__name__.encode(), *(int(1e6 * x) % 2**32 for x in astuple(cell))]
     parts = [min(2_000, runs - start) for start in range(0, runs, 2_000)]  # memory
     rng = np.random.default_rng(seed)
-    found = [method(cell, part, rng) for part in parts]
-    answers = np.array([part * each.given for part, each in zip(parts, found, strict=True)])
-    shares = np.nan_to_num([each.share for each in found])
+    coverages = [method(cell, part, rng) for part in parts]
+    answers = np.array([part * each.given for part, each in zip(parts, coverages, strict=True)])
+    shares = np.nan_to_num([each.share for each in coverages])
     share = float(shares @ answers / answers.sum()) if answers.sum() else float("nan")
     return Coverage(share, float(answers.sum() / runs))
 
@@ -403,15 +429,15 @@ def table(
 ) -> str:
     """Coverage in percent, one row a cell and one column a method, least and mean last."""
     jobs = [[pool.submit(simulated, m, cell, runs) for m in methods.values()] for cell in rows]
-    found = [[job.result() for job in row] for row in jobs]
+    coverages = [[job.result() for job in row] for row in jobs]
     heads = ["items", "clusters", "discordance", *methods]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for cell, row in zip(rows, found, strict=True):
+    for cell, row in zip(rows, coverages, strict=True):
         about = [str(cell.n), str(cell.n_clusters) if cell.clustered else "–"]
         lines.append(
             "| " + " | ".join([*about, f"{cell.discordance:.0%}", *map(shown, row)]) + " |"
         )
-    shares = np.array([[x.share if x.given >= 0.05 else np.nan for x in row] for row in found])
+    shares = np.array([[x.share if x.given >= 0.05 else np.nan for x in row] for row in coverages])
     for name, of in (("mean", np.nanmean), ("least", np.nanmin)):
         figures = [f"**{100 * x:.1f}**" for x in of(shares, axis=0)]
         lines.append("| " + " | ".join([f"**{name}**", "", "", *figures]) + " |")
@@ -428,7 +454,7 @@ def shown(coverage: Coverage) -> str:
 
 PAGE = """# How often the intervals and tests of `llmstudy.measures.quality` hold
 
-Made by `python benchmarks/quality_coverage.py > docs/quality_coverage.md`, in some ten minutes \
+Made by `python benchmarks/quality_coverage.py > docs/quality_coverage.md`, in some twenty minutes \
 on two cores: {runs:,} simulated evaluations a figure, seed {seed}. A figure is the share, in \
 percent, of the 95 % intervals that cover the truth, or of the tests at 5 % that do not reject \
 what is true. Its standard error is {error:.2f} points at most. "Refused" is the share of the \
@@ -451,7 +477,9 @@ from hopeless to sure.
 ## Items in clusters
 Correlated by {alike} within a cluster, clusters of unlike sizes; for `pass_hat_k` the items of \
 a cluster have one chance. `item_counts`: `paired_difference` of the counts that \
-`evals.counts.item_counts` scales to what the clusters are worth, which verdicts rest on.
+`evals.counts.item_counts` scales to what the clusters are worth, which verdicts rest on. \
+`judged_difference`: whole clusters are labelled, or, in the last column, a third of the items of \
+every cluster.
 
 {clustered}
 

@@ -8,7 +8,8 @@ the same unit ("USD 0.9M to 1.3M", not "USD 900k to 1.3M").
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 from unicodedata import category
 
 Format = Callable[..., str]
@@ -193,3 +194,19 @@ def listed(names: list[str]) -> str:
     'chat, search and tagging'
     """
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:
+    """Refuses things with a fault, by the first of their names; nothing where there are none.
+
+    Raises: ValueError.
+
+    >>> refuse(["a", "b", "a"], "without a score: score them")
+    Traceback (most recent call last):
+    ValueError: 2 items without a score: score them (first: a, b)
+    """
+    texts = [str(name) for name in dict.fromkeys(names)]
+    if texts:
+        raise ValueError(
+            f"{len(texts)} {what}{'s'[: len(texts) > 1]} {fault} (first: {', '.join(texts[:3])})"
+        )

@@ -7,6 +7,8 @@
   keeps what came (`replies`) and makes `rows` of it. `scorers` score an answer, with `extract` and
   `numbers` to read it; `judges` are models that do.
 - `table` is the table of an evaluation and its pairs; `importers` read it from other tools' files.
-- Claims: `audit` looks for faults of the scorer first; `evidence` and `counts` are of a candidate,
-  and `verdict` says what to do.
+  What makes two items one is in `identity`.
+- Claims: `audit` looks for faults of the scorer first, and `calibrate` lays labels beside a judge;
+  `evidence` and `counts` are of a candidate, `anytime` of one whose items still come in, and
+  `verdict` says what to do.
 """

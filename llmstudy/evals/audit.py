@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from llmstudy.evals.table import refuse
 from llmstudy.figure import Interval
 from llmstudy.measures.quality import (
     IMPLAUSIBLE,
@@ -25,7 +24,7 @@ from llmstudy.measures.quality import (
     same_weights_hosts,
     wilson,
 )
-from llmstudy.text import listed
+from llmstudy.text import listed, refuse
 
 FALSE_ALARM = 0.01
 """Chance that a check of shares or gaps has a finding in a sound evaluation."""
@@ -330,8 +329,8 @@ def _self_preference(answers: _Table, _: float) -> Iterator[dict[str, Any]]:
                 "route": by,
                 "n": int((own["by"] == by).sum()),
                 "sentence": f"The judge {judges[by]} is of the family of {by}, and nothing shows "
-                "whether it prefers its own: have some 100 answers of each route scored by hand, "
-                "as score_2.",
+                "whether it prefers its own: have some 100 answers of each route scored by hand "
+                "(`llmstudy eval calibrate`).",
             }
         return
     pairs_ = [

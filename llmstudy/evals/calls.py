@@ -8,6 +8,7 @@ sent again with a growing wait, as long as no part of an answer has come.
 import asyncio
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -218,7 +219,7 @@ class Client:
             retry = (status in RETRIED_STATUS or status >= 500) and "insufficient_quota" not in body
             kind = "rate_limited" if status == 429 else f"http_{status}"
             raise _FailureError(kind, _words(body), error.response.headers, retry) from error
-        except openai.APIConnectionError as error:
+        except _connection_errors() as error:
             if answer.begun:
                 raise _FailureError("cut", str(error.__cause__ or error), billed=True) from error
             raise _FailureError("connection", str(error.__cause__ or error), retry=True) from error
@@ -295,6 +296,15 @@ class Client:
             counted=whole,
             scripted=answer.scripted,
         )
+
+
+def _connection_errors() -> tuple[type[Exception], ...]:
+    """With those of the transport beneath `openai`, which its version 2 lets out of a stream."""
+    import openai
+
+    loaded = (sys.modules.get(name) for name in ("httpx", "httpx2"))
+    errors = (module.TransportError for module in loaded if module is not None)
+    return (openai.APIConnectionError, *errors)
 
 
 def _words(body: str) -> str:

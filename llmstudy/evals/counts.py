@@ -79,9 +79,9 @@ def item_counts(pairs: pd.DataFrame) -> ItemCounts:
 def judged_counts(labels: pd.DataFrame, judged: pd.DataFrame) -> ItemCounts:
     """The counts of few labelled and many judged pairs, without the judge's bias.
 
-    The difference is that of PPI++ (`measures.quality.judged_difference`); the shares of the four
-    cells are those of the labels, moved to that difference; and they are scaled so that the
-    variance is that of PPI++.
+    The difference is that of PPI++ (`measures.quality.judged_difference`), with its error robust to
+    clusters; the shares of the four cells are those of the labels, moved to that difference; and
+    they are scaled so that the variance is that of PPI++.
 
     labels: pairs scored by hand. judged: pairs that the judge scored, the labelled ones among them.
     Raises: ValueError if the judge did not score the labelled items, or as `judged_difference`.
@@ -96,7 +96,9 @@ def judged_counts(labels: pd.DataFrame, judged: pd.DataFrame) -> ItemCounts:
     if rest.empty:
         return item_counts(labels)
     a, b = labels[["baseline", "candidate"]].to_numpy(dtype=float).T
-    ppi = judged_difference(b - a, _difference(by_judge), _difference(rest))
+    clusters = clusters_of(judged)
+    names = None if clusters is None else (clusters[labels.index], clusters[rest.index])
+    ppi = judged_difference(b - a, _difference(by_judge), _difference(rest), clusters=names)
     shares = _shares(a, b)
     change = ppi.difference.estimate - (shares[2] - shares[1])
     # the discordant cells share the correction; neither goes below nothing
@@ -106,10 +108,12 @@ def judged_counts(labels: pd.DataFrame, judged: pd.DataFrame) -> ItemCounts:
     agree = (1 - discordant) * shares[[0, 3]] / (concordant if concordant else 1.0)
     moved = np.array([agree[0], only_a, only_b, agree[1]])
     half = ppi.difference.high - ppi.difference.estimate
-    worth = _worth(moved, (half / norm.ppf(0.975)) ** 2, len(labels) - 1, len(labels))
+    groups = len(labels) if names is None else names[0].nunique()
+    worth = _worth(moved, (half / norm.ppf(0.975)) ** 2, groups - 1, groups)
     n = len(labels) + len(rest)
     counts = _counts(moved, min(worth, float(n)))
-    return ItemCounts(counts, n, n, len(rest), ppi.judge_only)
+    parts = n if clusters is None else clusters.nunique()
+    return ItemCounts(counts, n, parts, len(rest), ppi.judge_only)
 
 
 def clusters_of(pairs: pd.DataFrame) -> "pd.Series[str] | None":

@@ -20,7 +20,7 @@ class Evidence:
     pairs: the items that both have scored answers to. overall: the counts of all of them. slices:
     of each slice asked for. flaws: sentences on faults of the scoring; with any of them the counts
     decide nothing. not_scored: answers of the two routes without a score. served: the models that
-    answered, today's and the candidate's.
+    answered, today's and the candidate's. scorers: of both, or of each where they are unlike.
     """
 
     pairs: pd.DataFrame
@@ -29,6 +29,7 @@ class Evidence:
     flaws: tuple[str, ...] = ()
     not_scored: int = 0
     served: tuple[str, str] = ("", "")
+    scorers: tuple[str, ...] = ()
 
 
 def paired_evidence(
@@ -64,7 +65,8 @@ def paired_evidence(
     answers = accepted(own, accepted_from)
     judged = answers["judge"].notna()
     labels = _labels(answers, accepted_from)
-    items = pairs(answers[judged] if judged.any() else answers, baseline, candidate)
+    items_scored = answers[judged] if judged.any() else answers
+    items = pairs(items_scored, baseline, candidate)
     labelled = pairs(labels, baseline, candidate) if labels is not None else None
     counted = {"": _of_items(items, labelled)}
     for name in slices:
@@ -81,6 +83,7 @@ def paired_evidence(
         tuple(_flaws(own, labelled, set(apart_from))),
         int((~own["scored"]).sum()),
         (_served(own, baseline), _served(own, candidate)),
+        tuple(map(str, items_scored["scorer"].dropna().unique())),
     )
 
 
@@ -123,7 +126,8 @@ def _flaws(own: pd.DataFrame, labelled: pd.DataFrame | None, without: set[str]) 
     if len(judges) and labelled is None:
         sentences.append(
             f"The judge {', '.join(judges)} scored these answers, and no label checks it: label "
-            f"some of them by hand, in score_2, and its scores count as far as they agree."
+            f"some of them by hand (`llmstudy eval calibrate`), and its scores count as far as "
+            f"they agree."
         )
     return sentences
 

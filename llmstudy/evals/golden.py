@@ -16,7 +16,8 @@ import pandas as pd
 
 from llmstudy import io
 from llmstudy.evals.canaries import canary_recall, leak_rate
-from llmstudy.evals.items import ItemSet, sha256_of
+from llmstudy.evals.identity import sha256_of
+from llmstudy.evals.items import ItemSet
 from llmstudy.evals.messages import NO_PROMPT, UnfitError, answer_of, messages_of
 from llmstudy.evals.redaction import Redactor
 from llmstudy.requests.files import files_of

@@ -4,12 +4,11 @@ An item is a mapping: item_id, workload, slice (a part that is also judged by it
 dependent items share, such as a conversation), messages (a list of role and content), reference
 (what is right; null until it is labelled), answer_today (of the route in use), and whatever a
 scorer needs (`schema`, `choices`, `context`). One with a `prompt`, a text, has it as its only
-message. item_hash is that of its prompt and reference.
+message. item_hash is that of `identity`.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,8 +17,10 @@ from typing import Any
 import pandas as pd
 
 from llmstudy import io
-from llmstudy.evals.table import conform, refuse
+from llmstudy.evals.identity import item_hash, sha256_of
+from llmstudy.evals.table import conform
 from llmstudy.measures.quality import krippendorff_alpha
+from llmstudy.text import refuse
 
 Item = Mapping[str, Any]
 
@@ -102,13 +103,13 @@ def _is_text(item: Item) -> bool:
 def _ordered(item: Item) -> dict[str, Any]:
     first = {name: item.get(name) for name in _FIRST}
     rest = {name: value for name, value in item.items() if name != "prompt"}
-    texts = {"messages": _messages(item), "item_hash": item_hash(item)}
+    texts = {"messages": _messages(item), "item_hash": hash_of(item)}
     return first | rest | texts
 
 
-def item_hash(item: Item) -> str:
-    """The SHA-256 of an item's prompt and reference, by which an evaluation pairs items."""
-    return sha256_of([_messages(item), item.get("reference")])
+def hash_of(item: Item) -> str | None:
+    """The hash of an item (`identity.item_hash`)."""
+    return item_hash(_messages(item), item.get("reference"), item.get("choices"))
 
 
 def prompt_of(item: Item) -> str:
@@ -117,12 +118,6 @@ def prompt_of(item: Item) -> str:
     if len(messages) == 1:
         return str(messages[0]["content"])
     return "\n\n".join(f"[{each['role']}]\n{each['content']}" for each in messages)
-
-
-def sha256_of(value: Any) -> str:
-    """The SHA-256 of a value of JSON, the same whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 # --- files --------------------------------------------------------------------------------
@@ -171,9 +166,7 @@ def read_items(path: str | Path) -> ItemSet:
     try:
         read = ItemSet(items, {k: v for k, v in about.items() if k not in ("version", "items")})
         changed = [
-            item["item_id"]
-            for item in items
-            if item.get("item_hash") not in (None, item_hash(item))
+            item["item_id"] for item in items if item.get("item_hash") not in (None, hash_of(item))
         ]
         refuse(changed, "changed by hand: leave out their item_hash, and name them anew")
         if about.get("version") not in (None, read.version):
@@ -221,6 +214,30 @@ def read_sheet(path: str | Path, items: ItemSet) -> pd.DataFrame:
     Raises: ValueError for a column or an item that is missing, an item that is not of the set or is
     there twice, and a label that is none of `LABELS`.
     """
+    wanted = [str(item["item_id"]) for item in items.items]
+    sheet = read_labelled(path, "item_id", wanted, f"not of the set of version {items.version}")
+    if "reference" not in sheet:
+        raise ValueError(f"{path}: column reference is missing: label the sheet as it was written")
+    try:
+        refuse(
+            (i for i in wanted if i not in set(sheet["item_id"])),
+            "missing from the sheet: keep every row",
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return sheet.set_index("item_id").loc[wanted].reset_index()
+
+
+def read_labelled(
+    path: str | Path, key: str, wanted: Collection[str], stranger: str
+) -> pd.DataFrame:
+    """The rows of a sheet that people filled in, with its labels as one of `LABELS`.
+
+    key: the column that names a row; wanted: the names that may be there. stranger: what another
+    name is, for the error. What is empty is null.
+    Raises: ValueError for a sheet without the column, a name that is not wanted or is there twice,
+    and a label that is none.
+    """
     file = Path(path)
     try:
         # a spreadsheet of some countries writes semicolons
@@ -229,26 +246,34 @@ def read_sheet(path: str | Path, items: ItemSet) -> pd.DataFrame:
         sheet = pd.read_csv(file, sep=sign, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from None
-    if absent := [name for name in ("item_id", "reference") if name not in sheet]:
-        raise ValueError(
-            f"{file}: column {absent[0]} is missing: label the sheet as it was written"
-        )
+    if key not in sheet:
+        raise ValueError(f"{file}: column {key} is missing: label the sheet as it was written")
     sheet = sheet.astype(object).map(lambda cell: io.unguarded(cell).strip() or None)
     sheet = sheet.astype(object).where(sheet.notna(), None)
-    ids = sheet["item_id"]
-    wanted = [str(item["item_id"]) for item in items.items]
+    ids = sheet[key]
     try:
-        refuse(ids.index[ids.isna()] + 2, "without item_id", "row")
-        refuse(ids[~ids.isin(wanted)], f"not of the set of version {items.version}")
+        refuse(ids.index[ids.isna()] + 2, f"without {key}", "row")
+        refuse(ids[~ids.isin(wanted)], stranger)
         refuse(ids[ids.duplicated()], "in the sheet twice: keep one row")
-        refuse((i for i in wanted if i not in set(ids)), "missing from the sheet: keep every row")
         for name in _labels(sheet):
             sheet[name] = pd.Series([cell and _label(cell) for cell in sheet[name]], dtype=object)
             bad = sheet[name].notna() & ~sheet[name].isin(LABELS)
-            refuse(sheet.loc[bad, "item_id"], f"whose {name} is none of {', '.join(LABELS)}")
+            refuse(ids[bad], f"whose {name} is none of {', '.join(LABELS)}")
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
-    return sheet.set_index("item_id").loc[wanted].reset_index()
+    return sheet
+
+
+def label_shares(sheet: pd.DataFrame) -> "pd.Series[float]":
+    """Of each row, the share of its labellers who judged it right; null where none judged it.
+
+    >>> sheet = pd.DataFrame({"label_1": ["right", "skip"], "label_2": ["wrong", None]})
+    >>> label_shares(sheet).tolist()
+    [0.5, nan]
+    """
+    labels = sheet[_labels(sheet)]
+    right, wrong = ((labels == label).sum(axis=1) for label in LABELS[:2])
+    return right / (right + wrong)
 
 
 def _label(cell: str) -> str:
@@ -311,10 +336,8 @@ def human_scores(sheet: pd.DataFrame, items: ItemSet, route: str) -> pd.DataFram
     >>> human_scores(sheet, items, "api")[["item_id", "route", "score"]].to_numpy().tolist()
     [['a', 'api', 1.0]]
     """
-    labels = sheet[_labels(sheet)]
-    right, wrong = ((labels == label).sum(axis=1) for label in LABELS[:2])
     frame = items.frame().set_index("item_id").loc[sheet["item_id"]]
     names = ["item_hash", "workload", "slice", "cluster"]
-    scores = (right / (right + wrong)).to_numpy()
+    scores = label_shares(sheet).to_numpy()
     rows = frame[names].assign(route=route, scorer="people", score=scores)
     return conform(rows.reset_index())

@@ -88,6 +88,17 @@ def rubric_of(name: str) -> Rubric:
     return Rubric(file.stem, file.read_text(encoding="utf-8").strip())
 
 
+def measure_of(rubric: str, calibrated: bool) -> str:
+    """What a judge's scores by a rubric may be called.
+
+    >>> measure_of("supported", True), measure_of("supported", False)
+    ('hallucination', 'grade by an uncalibrated judge (supported)')
+    """
+    if not calibrated:
+        return f"grade by an uncalibrated judge ({rubric})"
+    return (RUBRICS[rubric].claim if rubric in RUBRICS else None) or rubric
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Agreement of a judge with people on the same items.
@@ -224,9 +235,7 @@ class Judge:
         >>> Judge(at, SUPPORTED).measure
         'grade by an uncalibrated judge (supported)'
         """
-        if self._may_claim:
-            return self.rubric.claim or self.rubric.name
-        return f"grade by an uncalibrated judge ({self.rubric.name})"
+        return measure_of(self.rubric.name, self._may_claim)
 
     @property
     def _may_claim(self) -> bool:

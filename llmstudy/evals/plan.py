@@ -14,8 +14,7 @@ from llmstudy.evals.prompts import Prompt, item_messages
 from llmstudy.evals.replies import Replies
 from llmstudy.evals.routes import Route
 from llmstudy.evals.scorers import Scorer, check_items
-from llmstudy.evals.table import refuse
-from llmstudy.text import listed, usd
+from llmstudy.text import listed, refuse, usd
 
 Item = Mapping[str, Any]
 Output = Literal["text", "json_object", "json_schema"]

@@ -5,6 +5,7 @@ answers still fit together and stay scorable. Own patterns are the default; `pre
 recognisers of that library. Neither sees names of people; `canaries` measures what leaks.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -323,7 +324,7 @@ def presidio(language: str = "en") -> Detector:
     """A detector with presidio's recognisers, which adds to `patterns`: `Redactor(patterns, it)`.
 
     It takes some 20 ms a text, needs no model of spaCy and never dials out, so it finds no names of
-    people or places either.
+    people or places either. Dates stay, since answers are scored by them.
     Raises: ValueError if the extra `pii` is not installed.
     Source: presidio-analyzer 2.2.366.
     """
@@ -349,12 +350,17 @@ def presidio(language: str = "en") -> Detector:
     # else its recogniser of e-mail fetches the list of public suffixes: presidio issue 1205
     tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
     engine = BlankEngine()
+    engine.load()
+    # of its recognisers for other countries it would say one by one that they are not for this one
+    logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     registry = RecognizerRegistry(supported_languages=[language])
     registry.load_predefined_recognizers(languages=[language], nlp_engine=engine)
     analyzer = AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=[language])
 
     def spans(text: str) -> Iterator[Span]:
         for hit in analyzer.analyze(text=text, language=language, score_threshold=LEAST_SCORE):
+            if hit.entity_type == "DATE_TIME":
+                continue
             entity = _OWN_NAMES.get(hit.entity_type, hit.entity_type)
             yield Span(hit.start, hit.end, entity, " ".join(text[hit.start : hit.end].split()))
 

@@ -8,10 +8,9 @@ import pandas as pd
 
 from llmstudy.evals import scorers
 from llmstudy.evals.calls import Reply
-from llmstudy.evals.items import item_hash
+from llmstudy.evals.items import hash_of
 from llmstudy.evals.judges import Judge
 from llmstudy.evals.plan import Plan, Task
-from llmstudy.evals.prompts import item_messages
 from llmstudy.evals.replies import Replies
 from llmstudy.evals.scorers import Score, Scorer, name_of
 from llmstudy.evals.table import SCRIPTED
@@ -74,7 +73,7 @@ def _row(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "item_id": item["item_id"],
-        "item_hash": item.get("item_hash") or _hash(item),
+        "item_hash": item.get("item_hash") or hash_of(item),
         **{name: item.get(name) for name in ("cluster", "slice", "workload")},
         "chance": scorers.chance(item),
         "score": None,
@@ -106,10 +105,6 @@ def _row(
     if second_scorer is not None:
         row["score_2"] = scorers.score(second_scorer, reply.text, item).value
     return row
-
-
-def _hash(item: Mapping[str, Any]) -> str:
-    return item_hash({**item, "messages": item_messages(item)})
 
 
 def by_route(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,6 @@ Tokens are counted as in `requests.schema`. Null means not recorded, never zero.
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pandas.api.types import pandas_dtype
 
 from llmstudy import io
 from llmstudy.requests.schema import Column
+from llmstudy.text import refuse
 
 COLUMNS = (
     Column("item_id", "string", True, "the item, the same on every route"),
@@ -115,6 +115,29 @@ _TRUTH = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0
 _KINDS = {"boolean": "true or false", "Int64": "a whole number", "float64": "a number"}
 
 
+def one_name_each(evaluation: pd.DataFrame) -> pd.DataFrame:
+    """The evaluation with one item_id for each item_hash: tools name one item each in their way.
+
+    An item keeps the first name that it has. Where a run of a route has it under two, they stay.
+
+    >>> rows = pd.DataFrame({"item_id": ["a", 0], "item_hash": "x", "route": ["api", "open"],
+    ...                      "score": 1})
+    >>> one_name_each(conform(rows))["item_id"].tolist()
+    ['a', 'a']
+    """
+    one_run = ["route", "run"]
+    names = evaluation.loc[evaluation["item_hash"].notna(), [*one_run, "item_hash", "item_id"]]
+    names = names.drop_duplicates()
+    copied = names.loc[names.duplicated([*one_run, "item_hash"]), "item_hash"]
+    first = names[~names["item_hash"].isin(copied)].groupby("item_hash")["item_id"].first()
+    item_id = evaluation["item_hash"].astype(object).map(first.to_dict())
+    item_id = item_id.where(item_id.notna(), evaluation["item_id"])
+    renamed = evaluation.assign(item_id=item_id.astype("string"))
+    items_of = renamed.groupby([*one_run, "item_id"], dropna=False)["item_hash"].nunique()
+    # a name that would then be of two items of a run is left to `pairs` to refuse
+    return evaluation if (items_of > 1).any() else renamed
+
+
 def pairs(evaluation: pd.DataFrame, baseline: str, candidate: str) -> pd.DataFrame:
     """The items that both routes were scored on, with the mean over the repeats of each.
 
@@ -207,15 +230,6 @@ def refuse_scripted(evaluation: pd.DataFrame) -> None:
     refuse(
         scripted["route"], "with answers that a test server made up: evaluate a real one", "route"
     )
-
-
-def refuse(names: Iterable[Any], fault: str, what: str = "item") -> None:
-    """Raises a ValueError that shows the first of the names, if there are any."""
-    texts = [str(name) for name in dict.fromkeys(names)]
-    if texts:
-        raise ValueError(
-            f"{len(texts)} {what}{'s'[: len(texts) > 1]} {fault} (first: {', '.join(texts[:3])})"
-        )
 
 
 def save(evaluation: pd.DataFrame, path: str | Path) -> Path:

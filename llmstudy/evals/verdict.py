@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from llmstudy.evals.anytime import AnytimeLook, anytime_look
 from llmstudy.evals.counts import ItemCounts, clusters_of
 from llmstudy.evals.evidence import Evidence, of_workload, paired_evidence
+from llmstudy.evals.table import one_name_each
 from llmstudy.figure import FloatArray, Interval
 from llmstudy.measures import quality
 from llmstudy.measures.cost import usd_per_accepted_answer
@@ -56,7 +58,9 @@ class Verdict:
     parts: all items first, then slices. more_items: those to collect, for COLLECT. noise_floor: the
     half-width of the difference that repeats of one route show by chance; None without repeats.
     costs: None where an answer has none. flaws: faults of the scoring, which are mended first.
-    not_scored: answers without a score.
+    not_scored: answers without a score. scorers: what scored both routes; several where the routes
+    have their own, so that a difference may be theirs. anytime: what may be acted on at any look
+    while items come in; None where a judge scored, or the scoring has a fault.
     """
 
     workload: str | None
@@ -71,6 +75,8 @@ class Verdict:
     costs: Costs | None
     flaws: tuple[str, ...]
     not_scored: int
+    scorers: tuple[str, ...] = ()
+    anytime: AnytimeLook | None = None
 
     @property
     def sentence(self) -> str:
@@ -138,6 +144,7 @@ accepted answer costs USD 0.0011 instead of USD 0.0042.'
             _parts(claim.evidence, protected, margin_share, float(level), following),
             repair_usd,
             looks,
+            _anytime(claim, margin_share, len(claims) / alpha, protected),
         )
         for claim, level in zip(claims, levels, strict=True)
     ]
@@ -200,7 +207,12 @@ def _parts(
 
 
 def _verdict(
-    claim: _Claim, baseline: str, parts: tuple[Part, ...], repair_usd: float | None, looks: int
+    claim: _Claim,
+    baseline: str,
+    parts: tuple[Part, ...],
+    repair_usd: float | None,
+    looks: int,
+    anytime: AnytimeLook | None,
 ) -> Verdict:
     evidence, costs = claim.evidence, costs_of(claim.evidence, repair_usd)
     action, more, because = _action(parts, evidence.flaws, costs)
@@ -217,7 +229,17 @@ def _verdict(
         costs,
         evidence.flaws,
         evidence.not_scored,
+        evidence.scorers,
+        anytime,
     )
+
+
+def _anytime(
+    claim: _Claim, margin_share: float, needed: float, protected: Sequence[str]
+) -> AnytimeLook | None:
+    if claim.evidence.flaws or claim.answers["judge"].notna().any():
+        return None
+    return anytime_look(claim.evidence.pairs, margin_share, needed, protected)
 
 
 @dataclass(frozen=True)
@@ -270,7 +292,7 @@ def gate(
         sides.append(own.assign(route=name, run=None, workload=None))
     quality.check_alpha(alpha)
     evidence = paired_evidence(
-        pd.concat(sides, ignore_index=True),
+        one_name_each(pd.concat(sides, ignore_index=True)),
         "before",
         "after",
         slices=protected,

@@ -4,7 +4,6 @@ Both models answer the same items. Scores of 0 and 1 are counted and judged as i
 scores by the mean of their paired differences, on the scale of the scores.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import ceil, sqrt
 from numbers import Real
@@ -18,7 +17,7 @@ from scipy.stats import t as student_t
 from llmstudy.figure import FloatArray
 from llmstudy.measures import quality
 from llmstudy.measures.quality import ALPHA, PairedCounts
-from llmstudy.text import count
+from llmstudy.text import count, refuse
 
 STRAY_SHARE = 0.05
 """Among scores of 0 and 1, a share of others up to this are faults (such as -1 for "not judged"),
@@ -197,22 +196,20 @@ def _pairs(scores: pd.DataFrame, baseline: str, candidate: str, item: str) -> pd
             f"scores have neither a column for each of {baseline!r} and {candidate!r} nor the "
             f"columns {item!r}, 'model' and 'score': they have {list(scores.columns)}"
         )
-    _refuse(
-        dict.fromkeys(twice), "scored twice by a model: keep one score, or give the mean of both"
-    )
-    _refuse(pairs.index[pairs.index.isna()], f"without {item}: name each item")
+    refuse(twice, "scored twice by a model: keep one score, or give the mean of both")
+    refuse(np.flatnonzero(pairs.index.isna()) + 1, f"without {item}: name each item", "row")
     if pairs.empty:
         raise ValueError("no items: a comparison needs some that both models were scored on")
     for name in (baseline, candidate):
         half = pairs.index[pairs[name].isna()]
-        _refuse(half, f"without a score of {name}: score them, or leave them out on both sides")
+        refuse(half, f"without a score of {name}: score them, or leave them out on both sides")
     return pairs
 
 
 def _numbers(pairs: pd.DataFrame) -> pd.DataFrame:
     numbers: pd.DataFrame = pairs.astype(object).apply(pd.to_numeric, errors="coerce").astype(float)
     not_numbers = ~np.isfinite(numbers.to_numpy()).all(axis=1)
-    _refuse(
+    refuse(
         pairs.index[not_numbers],
         "with a score that is not a number: write 0 and 1, or the grade",
     )
@@ -224,14 +221,7 @@ def _is_binary(pairs: pd.DataFrame) -> bool:
     whole, outside = pairs.isin([0, 1]), (pairs < 0) | (pairs > 1)
     if (whole | outside).all(axis=None) and outside.to_numpy().mean() <= STRAY_SHARE:
         rows = pairs.index[outside.any(axis=1)]
-        _refuse(
+        refuse(
             rows, "scored outside 0..1 among scores of 0 and 1: correct them, or grade from 0 to 1"
         )
     return bool(whole.all(axis=None))
-
-
-def _refuse(items: Iterable[Any], fault: str) -> None:
-    names = [str(item) for item in items]
-    if names:
-        first = ", ".join(names[:3])
-        raise ValueError(f"{len(names)} item{'s'[: len(names) > 1]} {fault} (first: {first})")

@@ -81,7 +81,16 @@ def test_help_names_every_command_and_every_option_with_a_word_on_each():
     exports = root.commands["export"].commands
     assert set(exports) == {"gateway", "verify"}
     evals = root.commands["eval"].commands
-    assert set(evals) == {"plan", "items", "run", "import", "audit", "compare", "gate"}
+    assert set(evals) == {
+        "plan",
+        "items",
+        "run",
+        "import",
+        "audit",
+        "calibrate",
+        "compare",
+        "gate",
+    }
     probes = root.commands["probe"].commands
     assert set(probes) == {"endpoint", "search", "plan", "compare", "vllm", "import"}
     assert all(name in first_page for name in root.commands)

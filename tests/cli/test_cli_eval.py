@@ -115,6 +115,25 @@ def test_audit_shows_the_noise_floor_of_one_model_on_two_hosts(tmp_path):
     assert "noise floor: llama differs between one and two on 25.0% of 8 items." in result.stdout
 
 
+def test_compare_shows_the_evidence_that_may_be_read_at_any_time(tmp_path):
+    file = tmp_path / "scores.csv"
+    file.write_text("item_id,api,open\n" + "".join(f"{n},1,1\n" for n in range(200)))
+    again = tmp_path / "again.csv"
+    rows = [f"{n},other,{int(n % 3 > 0)},regex" for n in range(200)]
+    again.write_text("\n".join(["item_id,route,score,scorer", *rows]))
+    how = ("--baseline", "api", "--margin", 0.05)
+    result = evals("compare", file, again, *how, "--json")
+    assert result.exit_code == 0, result.stderr
+    verdicts = {each["candidate"]: each for each in json.loads(result.stdout)["verdicts"]}
+    look = verdicts["open"]["anytime"]
+    assert (look["verdict"], look["needed"], look["n"]) == ("non-inferior", 40, 200)
+    assert look["evidence"] > 40 > look["evidence_against"]
+    assert verdicts["other"]["anytime"]["verdict"] == "inferior"
+    shown = evals("compare", file, *how).stderr
+    assert "May be read at any time, with 200 items so far: non-inferior." in shown
+    assert "of 20 needed that the margin is kept" in shown
+
+
 def test_a_name_with_control_characters_cannot_steer_the_terminal(tmp_path):
     file = tmp_path / "scores.jsonl"
     file.write_text(json.dumps({"item_id": 1, "route": "a\x1b[31m", "score": 1}))

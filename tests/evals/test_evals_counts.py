@@ -100,6 +100,19 @@ def test_a_judge_that_favours_the_candidate_is_corrected_by_the_labels():
     assert counted.counts.n > 300
 
 
+def test_labels_in_clusters_are_worth_what_their_clusters_are():
+    rng = np.random.default_rng(7)
+    a, b = np.repeat((rng.random((2, 300)) < [[0.85], [0.75]]).astype(int), 5, axis=1)
+    judged, clusters = _pairs(a, np.where(rng.random(1_500) < 0.3, 1, b)), np.arange(1_500) // 5
+    judged["cluster"] = clusters.astype(str)
+    labels = judged.assign(candidate=b.astype(float)).iloc[:500]
+    alone = judged_counts(labels.assign(cluster=None), judged.assign(cluster=None)).counts
+    clustered = judged_counts(labels, judged)
+    assert clustered.clusters == 300
+    assert clustered.counts.difference == pytest.approx(alone.difference, abs=0.01)
+    assert clustered.counts.n < 0.4 * alone.n
+
+
 def test_labels_of_items_that_the_judge_did_not_score_are_refused():
     judged = _pairs([1, 0, 1], [1, 1, 0])
     labels = _pairs([1, 0, 1, 0], [1, 1, 0, 0])

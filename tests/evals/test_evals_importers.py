@@ -12,6 +12,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers import FORMATS, imported, read_evaluation
 from llmstudy.evals.table import pairs, save
 
@@ -235,7 +236,10 @@ def test_lm_eval_samples_without_results_need_a_route(tmp_path):
 
 
 def test_a_document_that_a_task_has_twice_is_two_items_of_one_hash(tmp_path):
-    rows = [document(0, "none", 1.0), document(1, "none", 0.0, doc_hash="hash0")]
+    rows = [
+        document(0, "none", 1.0),
+        document(1, "none", 0.0, doc={"question": "q0"}, doc_hash="hash0"),
+    ]
     table = read_evaluation(written(tmp_path / "s.jsonl", lines(rows)), route="open")
     assert table["item_id"].tolist() == ["hash0", "hash0-2"]
     assert len(set(table["item_hash"])) == 1
@@ -363,19 +367,42 @@ def test_an_output_that_promptfoo_wrote_has_the_named_scores(shared, name):
 # ---- MLflow and Langfuse ------------------------------------------------------------------------
 
 
-def test_mlflow_scores_are_of_the_metric_that_is_chosen(tmp_path):
-    file = FIXTURES / "mlflow_eval_results_table.json"
+def test_a_table_of_mlflow_2_has_the_scores_of_the_metric_that_is_chosen(tmp_path):
+    file = FIXTURES / "mlflow_2.22.5_eval_results_table.json"
     with pytest.raises(ValueError, match="the scorers answer_similarity and exact_match"):
         read_evaluation(file, route="open")
-    table = read_evaluation(file, route="open", scorer="exact_match", scale=1)
+    table = read_evaluation(file, route="open", scorer="answer_similarity", scale=5)
     assert table["scored"].tolist() == [True, True, False]
-    assert table["score"].tolist()[:2] == [1, 0]
-    assert table["latency_s"].tolist()[:2] == [0.21, 0.34]
+    assert table["score"].tolist()[:2] == [1, 0.8]
+    assert table["latency_s"].round(2).tolist() == [0.21, 0.2, 0.22]
     top = json.loads(file.read_text())
     csv = tmp_path / "table.csv"
     pd.DataFrame(top["data"], columns=top["columns"]).to_csv(csv, index=False)
-    again = read_evaluation(csv, route="open", scorer="exact_match", scale=1)
+    again = read_evaluation(csv, route="open", scorer="answer_similarity", scale=5)
     pd.testing.assert_frame_equal(table.drop(columns="source"), again.drop(columns="source"))
+
+
+def test_a_table_of_mlflow_3_has_its_judge_its_failures_and_no_expectation_as_a_score(tmp_path):
+    file = FIXTURES / "mlflow_3.17.2_eval_results.json"
+    table = read_evaluation(file, route="open")
+    assert set(table["scorer"]) == {"correctness"}
+    assert table["scored"].tolist() == [True, True, False, True]
+    assert table["score"].tolist()[:2] == [1, 1]
+    assert table["error"].tolist()[2] == "the judge did not answer"
+    assert table["judge"].tolist()[0] == "openai:/gpt-4o"
+    assert table["latency_s"].tolist() == [0.061, 0.023, 0.022, 0.087]
+    assert table["item_hash"].tolist()[0] == item_hash("What is 2+2?", 4)
+    by_code = read_evaluation(file, route="open", scorer="exact_match")
+    assert by_code["score"].tolist() == [1, 0, 1, 0]
+    # as pandas writes it, with the text of Python's lists and objects
+    top = json.loads(file.read_text())
+    csv = tmp_path / "table.csv"
+    pd.DataFrame(top["data"], columns=top["columns"]).to_csv(csv, index=False)
+    again = read_evaluation(csv, route="open")
+    pd.testing.assert_frame_equal(table.drop(columns="source"), again.drop(columns="source"))
+    short = pd.DataFrame(top["data"], columns=top["columns"]).drop(columns="assessments")
+    with pytest.raises(ValueError, match="the scorers correctness and exact_match: choose"):
+        read_evaluation(short, route="open")
 
 
 def test_langfuse_scores_join_their_items_models_and_tokens():
@@ -423,6 +450,29 @@ def test_langfuse_exports_read_alike_as_csv_and_with_traces_of_the_api(tmp_path)
     api = written(tmp_path / "traces.json", {"data": traces, "meta": {"page": 1}})
     named = read_evaluation([*plain, api], scorer=scorer)
     assert set(named["item_id"]) == {"own-0", "own-1", "own-2"}
+
+
+def test_langfuse_scores_of_the_api_s_version_3_read_as_those_of_version_2(tmp_path):
+    scorer = ["correct (eval)", "correct (annotation)"]
+    others = [
+        FIXTURES / "langfuse_observations.jsonl",
+        FIXTURES / "langfuse_dataset_run_items.json",
+    ]
+    third = FIXTURES / "langfuse_5.2.0_scores_v3.json"
+    two = read_evaluation([FIXTURES / "langfuse_scores.jsonl", *others], scorer=scorer)
+    three = read_evaluation([third, *others], scorer=scorer)
+    pd.testing.assert_frame_equal(two.drop(columns="source"), three.drop(columns="source"))
+    document = json.loads(third.read_text())
+    for score in document["data"]:
+        trace = score["subject"]["id"]
+        score["subject"] = {"kind": "observation", "id": f"g{trace}", "traceId": trace}
+    of_calls = written(tmp_path / "scores.json", document)
+    again = read_evaluation([of_calls, *others], scorer=scorer)
+    pd.testing.assert_frame_equal(three.drop(columns="source"), again.drop(columns="source"))
+    for score in document["data"]:
+        del score["subject"]
+    with pytest.raises(ValueError, match="with `fields=subject`"):
+        read_evaluation([written(tmp_path / "scores.json", document), *others])
 
 
 def test_langfuse_scores_alone_say_what_else_to_give():
@@ -555,7 +605,8 @@ DOCUMENTS = {
     "promptfoo": {
         "results": {"version": 3, "results": [promptfoo_row(0, "a", 1), promptfoo_row(1, "a", 0)]}
     },
-    "mlflow": json.loads((FIXTURES / "mlflow_eval_results_table.json").read_text()),
+    "mlflow": json.loads((FIXTURES / "mlflow_2.22.5_eval_results_table.json").read_text()),
+    "mlflow 3": json.loads((FIXTURES / "mlflow_3.17.2_eval_results.json").read_text()),
     "langfuse": [
         json.loads(line)
         for name in ("scores", "observations")

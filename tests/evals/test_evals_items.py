@@ -120,7 +120,8 @@ def test_a_sheet_that_comes_back_untouched_is_the_same_and_runs_no_formula(items
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="'"), min_size=1))
 def test_text_without_apostrophes_comes_back_from_a_guarded_cell(text):
     written = io.csv(pd.DataFrame({"x": [text]}))
-    [cell] = pd.read_csv(StringIO(written), dtype=str, keep_default_na=False)["x"]
+    rows = pd.read_csv(StringIO(written), dtype=str, keep_default_na=False, skip_blank_lines=False)
+    [cell] = rows["x"]
     assert io.unguarded(cell) == text
 
 

@@ -1,5 +1,6 @@
 """Redaction: what goes, what stays, and how it is measured."""
 
+import socket
 import sys
 import time
 from types import ModuleType, SimpleNamespace
@@ -153,8 +154,7 @@ def test_hostile_texts_take_no_longer_than_others_of_their_length():
 
 class _SpacyNlpEngine:
     def __init__(self, models):
-        self.models = models
-        self.load()
+        self.models, self.nlp = models, None
 
 
 class _Registry:
@@ -163,6 +163,7 @@ class _Registry:
 
     def load_predefined_recognizers(self, languages, nlp_engine):
         assert languages == self.languages
+        assert nlp_engine.nlp is not None, "NLP engine is not loaded. Consider calling .load()"
         self.engine = nlp_engine
 
 
@@ -174,7 +175,7 @@ class _Analyzer:
     def analyze(self, text, language, score_threshold):
         assert language == "en"
         hits = [("EMPLOYEE_ID", "E-1234", 0.85), ("EMAIL_ADDRESS", "jo@acme.com", 1.0)]
-        hits.append(("US_DRIVER_LICENSE", "1234", 0.01))
+        hits += [("US_DRIVER_LICENSE", "1234", 0.01), ("DATE_TIME", "2026-11-20", 0.6)]
         for entity, value, score in hits:
             if value in text and score >= score_threshold:
                 start = text.index(value)
@@ -199,9 +200,29 @@ def fake_presidio(monkeypatch):
 
 def test_presidio_adds_its_recognisers_without_the_network(fake_presidio):
     redactor = Redactor(patterns, presidio())
-    redacted = redactor.redact("E-1234 is jo@acme.com of 192.0.2.1")
-    assert redacted == "<EMPLOYEE_ID_1> is <EMAIL_1> of <IP_1>"
+    redacted = redactor.redact("E-1234 is jo@acme.com of 192.0.2.1 since 2026-11-20")
+    assert redacted == "<EMPLOYEE_ID_1> is <EMAIL_1> of <IP_1> since 2026-11-20"
     assert fake_presidio.extract == {"suffix_list_urls": (), "cache_dir": None}
+
+
+def test_the_real_presidio_adds_its_recognisers_without_the_network(monkeypatch):
+    pytest.importorskip("presidio_analyzer")
+
+    def refused(*_, **__):
+        raise AssertionError("presidio dials out")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    text = (
+        "Jane, jane.doe@example.co.uk, card 4111 1111 1111 1111, IP 10.0.0.12, since 2026-11-20, "
+        "wallet 1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"
+    )
+    redacted = Redactor(patterns, presidio()).redact(text)
+    assert redacted == (
+        "Jane, <EMAIL_1>, card <CARD_1>, IP <IP_1>, since 2026-11-20, wallet <CRYPTO_1>"
+    )
+    alone = {span.entity for span in presidio()(text)}
+    assert {"EMAIL", "CARD", "IP", "CRYPTO"} <= alone
 
 
 def test_without_presidio_the_error_names_the_extra(monkeypatch):

@@ -31,11 +31,11 @@ def test_random_effects_agree_with_statsmodels():
     # Bonett and Price's variance, written out
     variance = ((b + c + 2) / (n + 2) - ((c - b) / (n + 2)) ** 2) / (n + 2)
     expected = combine_effects((c - b) / n, variance, method_re="dl")
-    (found,) = new_subject_interval(subjects, ["model_open"]).to_dict("records")
-    assert found["difference"] == pytest.approx(expected.mean_effect_re)
-    assert found["spread"] == pytest.approx(np.sqrt(expected.tau2))
+    (interval,) = new_subject_interval(subjects, ["model_open"]).to_dict("records")
+    assert interval["difference"] == pytest.approx(expected.mean_effect_re)
+    assert interval["spread"] == pytest.approx(np.sqrt(expected.tau2))
     spread = np.sqrt(expected.tau2 + expected.sd_eff_w_re**2)
-    half = (found["high"] - found["low"]) / 2
+    half = (interval["high"] - interval["low"]) / 2
     assert half / spread == pytest.approx(
         2.004, abs=0.001
     )  # Student's t, 55 degrees, printed table
@@ -52,14 +52,14 @@ def test_prediction_interval_covers_a_new_subject_about_as_often_as_it_says(k):
             counts = drawn(rng, 200, (0.5, 0.15 - d / 2, 0.15 + d / 2, 0.2), 1)[0]
             rows.append((study, counts.n, counts.only_a, counts.only_b))
     subjects = pd.DataFrame(rows, columns=["study", "n", "only_proprietary", "only_open"])
-    found = new_subject_interval(subjects, ["study"], 0.9)
-    assert 0.85 <= found["low"].le(truths).mul(found["high"].ge(truths)).mean() <= 0.95
+    interval = new_subject_interval(subjects, ["study"], 0.9)
+    assert 0.85 <= interval["low"].le(truths).mul(interval["high"].ge(truths)).mean() <= 0.95
 
 
 def test_a_new_subject_is_far_less_certain_than_the_mean_of_a_benchmark():
-    found = new_subject_interval(of_mmlu(), ["benchmark"])
+    interval = new_subject_interval(of_mmlu(), ["benchmark"])
     pooled = paired_difference(MMLU)
-    assert (found["high"] - found["low"] > 10 * (pooled.high - pooled.low)).all()
+    assert (interval["high"] - interval["low"] > 10 * (pooled.high - pooled.low)).all()
 
 
 def test_the_bundled_spread_of_a_proxy_is_the_median_of_the_bundled_pairs():
@@ -73,9 +73,9 @@ def test_the_bundled_spread_of_a_proxy_is_the_median_of_the_bundled_pairs():
     [("zeroeval_gsm", 0.8), ("zeroeval_crux", 2.6), ("zeroeval_math-l5", 3.2)],
 )
 def test_noise_floor_holds_the_published_half_width(benchmark, points):
-    found = noise_floor(same_weights_hosts()).set_index("benchmark").loc[benchmark]
-    assert found["low"] <= found["floor"] <= found["high"]
-    assert round(100 * found["low"], 1) <= points <= round(100 * found["high"], 1)
+    floor = noise_floor(same_weights_hosts()).set_index("benchmark").loc[benchmark]
+    assert floor["low"] <= floor["floor"] <= floor["high"]
+    assert round(100 * floor["low"], 1) <= points <= round(100 * floor["high"], 1)
 
 
 def test_audit_accuses_the_scorer_of_high_school_mathematics_and_of_no_other_mmlu_subject():
@@ -134,10 +134,10 @@ def test_bundled_counts_are_those_that_were_derived():
 
 
 def test_a_pair_carries_its_provenance():
-    found = paired_counts("gsm8k", "all", GPT4, MIXTRAL, "as published")
-    assert (found.both, found.only_a, found.only_b, found.neither) == (747, 383, 95, 94)
-    assert found.source.startswith(
+    counts = paired_counts("gsm8k", "all", GPT4, MIXTRAL, "as published")
+    assert (counts.both, counts.only_a, counts.only_b, counts.neither) == (747, 383, 95, 94)
+    assert counts.source.startswith(
         "lm-sys/RouteLLM routellm/evals/gsm8k/gsm8k_responses.csv at 0b64"
     )
-    assert found.source.endswith("Apache-2.0")
-    assert "$20.00" in found.flag
+    assert counts.source.endswith("Apache-2.0")
+    assert "$20.00" in counts.flag

@@ -18,7 +18,7 @@ def scored(rng, n):
 
 def test_the_interval_of_a_ratio_is_that_of_scipy_with_room_for_few_items():
     rows = scored(np.random.default_rng(1), 2_000)
-    found = bootstrap_interval(usd_per_correct, rows, None, np.random.default_rng(2))
+    interval = bootstrap_interval(usd_per_correct, rows, None, np.random.default_rng(2))
     theirs = bootstrap(
         tuple(rows.T),
         lambda right, usd, axis: usd.mean(axis) / right.mean(axis),
@@ -28,8 +28,8 @@ def test_the_interval_of_a_ratio_is_that_of_scipy_with_room_for_few_items():
         rng=np.random.default_rng(3),
     ).confidence_interval
     width = theirs.high - theirs.low
-    assert (found.low, found.high) == pytest.approx(tuple(theirs), abs=0.06 * width)
-    assert found.high - found.low >= 0.97 * width
+    assert (interval.low, interval.high) == pytest.approx(tuple(theirs), abs=0.06 * width)
+    assert interval.high - interval.low >= 0.97 * width
 
 
 def test_resamples_of_a_ratio_spread_as_the_delta_method_says():
@@ -58,13 +58,13 @@ def test_columns_of_an_item_stay_together():
 
 def test_the_interval_of_a_mean_is_no_shorter_than_students_and_hardly_longer():
     difference = np.random.default_rng(1).choice([-1, 0, 1], p=[0.1, 0.85, 0.05], size=300)
-    found = bootstrap_interval(
+    interval = bootstrap_interval(
         lambda mean: mean[..., 0], difference, None, np.random.default_rng(2)
     )
     student = clustered_difference(difference)
-    assert found.low <= student.low + 1e-12
-    assert found.high >= student.high - 1e-12
-    assert found.high - found.low == pytest.approx(student.high - student.low, rel=0.1)
+    assert interval.low <= student.low + 1e-12
+    assert interval.high >= student.high - 1e-12
+    assert interval.high - interval.low == pytest.approx(student.high - student.low, rel=0.1)
 
 
 def test_every_resample_has_as_many_clusters_as_the_evaluation():

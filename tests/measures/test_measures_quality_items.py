@@ -45,18 +45,18 @@ def test_with_scores_that_vary_alike_the_interval_is_that_of_statsmodels():
     # two values of the same size have the least kurtosis there is: no degree of freedom is lost
     difference, cluster = np.repeat([0.5, -0.5], 100), np.arange(200) // 2
     low, high = by_statsmodels(difference, cluster)[2]
-    found = clustered_difference(difference, cluster)
-    assert (found.low, found.high) == pytest.approx((low, high))
+    interval = clustered_difference(difference, cluster)
+    assert (interval.low, interval.high) == pytest.approx((low, high))
 
 
 def test_without_clusters_the_error_is_that_of_a_mean():
     difference = RNG.normal(size=80)
-    found = clustered_difference(difference, level=0.9)
+    interval = clustered_difference(difference, level=0.9)
     alone = clustered_difference(difference, np.arange(80), level=0.9)
-    assert (found.low, found.high) == (alone.low, alone.high)
+    assert (interval.low, interval.high) == (alone.low, alone.high)
     plain = t.ppf(0.95, 79) * difference.std(ddof=1) / np.sqrt(80)
     # as the variance of the squares is about normal's, hardly a degree of freedom is lost
-    assert half_width(found) == pytest.approx(plain, rel=0.02)
+    assert half_width(interval) == pytest.approx(plain, rel=0.02)
 
 
 def test_few_items_that_differ_widen_the_interval():
@@ -94,8 +94,8 @@ def test_mt_bench_has_the_published_errors():
 @pytest.mark.parametrize(("per_cluster", "effect"), [(1, 1), (5, 5)])
 def test_items_that_repeat_each_other_multiply_the_items_needed(per_cluster, effect):
     difference = np.repeat(RNG.choice([-1, 0, 1], size=400), per_cluster)
-    found = design_effect(difference, np.arange(len(difference)) // per_cluster)
-    assert found == pytest.approx(effect, rel=0.01)
+    times = design_effect(difference, np.arange(len(difference)) // per_cluster)
+    assert times == pytest.approx(effect, rel=0.01)
 
 
 # ---- signed ranks

@@ -73,25 +73,25 @@ def test_gsm8k_pairs_get_the_verdicts_their_counts_allow():
     [(PairedCounts(80, 6, 6, 8), "non-inferior"), (PairedCounts(70, 18, 6, 6), "inferior")],
 )
 def test_the_number_of_items_asked_for_settles_the_comparison(counts, verdict):
-    found = non_inferiority(counts, 0.05)
-    assert found.verdict == "undecided"
-    power = power_of(found.n_needed, counts.discordance_share, 0.05, counts.difference, verdict)
+    test = non_inferiority(counts, 0.05)
+    assert test.verdict == "undecided"
+    power = power_of(test.n_needed, counts.discordance_share, 0.05, counts.difference, verdict)
     assert power >= 0.78
 
 
 @settings(max_examples=100, deadline=None)
 @given(some_counts, a_margin)
 def test_an_undecided_comparison_always_asks_for_more_items_than_it_had(counts, margin):
-    found = non_inferiority(counts, margin)
-    if found.verdict == "undecided" and found.n_needed is not None:
-        assert found.n_needed > counts.n
-    if found.verdict != "undecided":
-        assert found.n_needed is None
+    test = non_inferiority(counts, margin)
+    if test.verdict == "undecided" and test.n_needed is not None:
+        assert test.n_needed > counts.n
+    if test.verdict != "undecided":
+        assert test.n_needed is None
 
 
 def test_a_difference_on_the_margin_asks_for_no_number_of_items():
-    found = non_inferiority(PairedCounts(80, 10, 5, 5), 0.05)
-    assert (found.verdict, found.n_needed) == ("undecided", None)
+    test = non_inferiority(PairedCounts(80, 10, 5, 5), 0.05)
+    assert (test.verdict, test.n_needed) == ("undecided", None)
 
 
 @settings(max_examples=50, deadline=None)

@@ -43,8 +43,8 @@ def test_paired_interval_covers_the_truth_as_often_as_it_says(shares, n):
 @given(some_counts)
 def test_ends_of_the_paired_interval_lie_where_a_likelihood_fitted_by_search_rejects(counts):
     b, c, n = counts.only_a, counts.only_b, counts.n
-    found = paired_difference(counts)
-    for delta in (found.low, found.high):
+    interval = paired_difference(counts)
+    for delta in (interval.low, interval.high):
 
         def minus_loglik(q, delta=delta):
             shares = np.maximum([q, q + delta, 1 - 2 * q - delta], 1e-300)
@@ -68,24 +68,26 @@ def test_swapping_the_models_mirrors_the_interval(counts):
 
 @pytest.mark.parametrize("counts", [PairedCounts(0, 9, 0, 0), PairedCounts(0, 0, 9, 0)])
 def test_a_model_that_wins_every_item_gets_an_interval_that_reaches_the_end(counts):
-    found = paired_difference(counts)
-    assert abs(found.estimate) == 1
-    assert found.high - found.low < 0.7
+    interval = paired_difference(counts)
+    assert abs(interval.estimate) == 1
+    assert interval.high - interval.low < 0.7
 
 
 def test_mmlu_pair_has_the_published_difference_and_paired_standard_error():
-    found = paired_difference(MMLU)
-    assert 100 * found.estimate == pytest.approx(-12.5, abs=0.05)
-    assert 100 * (found.high - found.low) / 2 / norm.ppf(0.975) == pytest.approx(0.39, abs=0.005)
+    interval = paired_difference(MMLU)
+    assert 100 * interval.estimate == pytest.approx(-12.5, abs=0.05)
+    assert 100 * (interval.high - interval.low) / 2 / norm.ppf(0.975) == pytest.approx(
+        0.39, abs=0.005
+    )
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 500), st.integers(1, 500), st.sampled_from([0.8, 0.95, 0.99]))
 def test_wilson_agrees_with_statsmodels(successes, n, level):
     successes = min(successes, n)
-    found = wilson(successes, n, level)
+    interval = wilson(successes, n, level)
     expected = proportion_confint(successes, n, alpha=1 - level, method="wilson")
-    assert (found.low, found.high) == pytest.approx(expected, abs=1e-9)
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.98])
@@ -104,8 +106,8 @@ def test_the_bound_without_failures_is_clopper_and_pearsons(n):
 
 def test_acceptance_of_gsm8k_is_as_published():
     for scorer, published in (("as published", (0.8567, 0.6384)), ("re-scored", (0.8886, 0.6384))):
-        found = acceptance(paired_counts("gsm8k", "all", GPT4, MIXTRAL, scorer))
-        assert tuple(round(i.estimate, 4) for i in found) == published
+        shares = acceptance(paired_counts("gsm8k", "all", GPT4, MIXTRAL, scorer))
+        assert tuple(round(i.estimate, 4) for i in shares) == published
 
 
 def test_acceptance_draws_follow_the_beta_posterior_of_each_model():

@@ -25,10 +25,10 @@ def test_krippendorffs_example_has_his_alphas():
 def test_labels_may_be_words_and_two_raters_without_gaps_have_the_closed_form():
     names = np.array(["no", "yes"])
     one, other = np.random.default_rng(7).integers(0, 2, (2, 50))
-    found = krippendorff_alpha([names[one], names[other]])
+    alpha = krippendorff_alpha([names[one], names[other]])
     yes = (one.sum() + other.sum()) / 100
     between = 2 * yes * (1 - yes) * 100 / 99
-    assert found == pytest.approx(1 - (one != other).mean() / between)
+    assert alpha == pytest.approx(1 - (one != other).mean() / between)
 
 
 def test_full_agreement_is_1_and_chance_is_about_0():
@@ -46,9 +46,9 @@ def test_pass_hat_k_is_the_share_of_all_choices_of_k_trials_that_are_all_solved(
 
 
 def test_one_trial_of_each_item_has_about_wilsons_interval():
-    found = pass_hat_k([1] * 80 + [0] * 20, 1, 1)
+    interval = pass_hat_k([1] * 80 + [0] * 20, 1, 1)
     plain = wilson(80, 100)
-    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.003)
+    assert (interval.low, interval.high) == pytest.approx((plain.low, plain.high), abs=0.003)
 
 
 def test_items_in_clusters_say_less():
@@ -62,6 +62,6 @@ def test_items_in_clusters_say_less():
 
 @pytest.mark.parametrize("solved", [0, 4])
 def test_items_that_all_end_alike_have_wilsons_interval_of_so_many(solved):
-    found = pass_hat_k([solved] * 50, 4, 3)
+    interval = pass_hat_k([solved] * 50, 4, 3)
     plain = wilson(50 * solved / 4, 50)
-    assert (found.low, found.high) == (plain.low, plain.high)
+    assert (interval.low, interval.high) == (plain.low, plain.high)

@@ -37,7 +37,7 @@ def test_superiority_is_the_integral_of_the_likelihood_ratio_over_shares_above_a
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.floats(0, 0.5))
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=20), st.floats(-0.5, 0.5))
 def test_non_inferiority_is_the_mean_wealth_over_stakes_in_any_order(difference, margin):
     d = np.array(difference)
 
@@ -46,9 +46,9 @@ def test_non_inferiority_is_the_mean_wealth_over_stakes_in_any_order(difference,
 
     stakes = np.linspace(0, 1 / (1 - margin), 200_001)[1::2]
     expected = np.mean([wealth(stake) for stake in stakes[::500]])
-    found = anytime_non_inferiority(d, margin).e_values[-1]
-    assert found == pytest.approx(expected, rel=0.05)
-    assert anytime_non_inferiority(d[::-1], margin).e_values[-1] == pytest.approx(found)
+    e_value = anytime_non_inferiority(d, margin).e_values[-1]
+    assert e_value == pytest.approx(expected, rel=0.05)
+    assert anytime_non_inferiority(d[::-1], margin).e_values[-1] == pytest.approx(e_value)
 
 
 @settings(max_examples=30, deadline=None)
@@ -63,6 +63,11 @@ def test_a_fair_bet_expects_to_hold_its_wealth(size, margin):
     assert expected == pytest.approx(1)
     constant = anytime_non_inferiority([-margin] * 30, margin)
     assert constant.e_values == pytest.approx(1)
+    # and of a claim of more than the margin: b gains it by items won
+    steps = [(1.0, margin), (0.0, 1 - margin)]
+    outcomes = [((d,), p) for d, p in steps]
+    expected = sum(p * anytime_non_inferiority(d, -margin).e_values[-1] for d, p in outcomes)
+    assert expected == pytest.approx(1)
 
 
 def test_the_claim_passes_at_the_first_item_whose_wealth_is_20():
@@ -79,6 +84,13 @@ def test_an_equal_model_passes_most_often_within_twice_the_items_of_a_single_loo
     runs = rng.choice([-1, 0, 1], p=[0.075, 0.85, 0.075], size=(300, n))
     passed = [anytime_non_inferiority(d, 0.05).passed_at for d in runs]
     assert np.mean([at is not None for at in passed]) > 0.75
+
+
+def test_a_claim_against_the_margin_seldom_ever_passes_where_the_margin_is_the_truth():
+    rng = np.random.default_rng(7)
+    runs = rng.choice([-1, 0, 1], p=[0.10, 0.85, 0.05], size=(400, 300))
+    passed = [anytime_non_inferiority(-d, -0.05).passed_at is not None for d in runs]
+    assert 0 < np.mean(passed) <= 0.05 + 0.02
 
 
 def test_graded_scores_pass_sooner_than_the_same_loss_by_right_and_wrong():

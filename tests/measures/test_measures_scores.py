@@ -126,7 +126,7 @@ def changed(row, column, value):
         (changed(3, "open", np.inf), r"1 item with a score that is not a number"),
         (changed(3, "open", -1), r"1 item scored outside 0..1 .* \(first: q3\)"),
         (changed(3, "item_id", "q4"), r"1 item scored twice .* \(first: q4\)"),
-        (changed(3, "item_id", None), "1 item without item_id"),
+        (changed(3, "item_id", None), "1 row without item_id"),
         (long(BINARY).query("item_id != 'q7' or model != 'open'"), "without a score of open: .*q7"),
         (pd.concat([long(BINARY), long(BINARY)[:1]]), "1 item scored twice"),
         (

@@ -20,6 +20,7 @@ llmstudy eval run items.jsonl --scorer exact --out evaluation.jsonl --max-spend 
     --route 'open url=http://gpu:8000/v1 model=llama price=0.2,0.6'
 llmstudy eval import auto logs/*.eval --out evaluation.jsonl
 llmstudy eval audit evaluation.jsonl
+llmstudy eval calibrate judged.jsonl --labels labels.csv --out calibrated.jsonl
 llmstudy eval compare evaluation.jsonl --baseline gpt-4o --margin 0.03
 llmstudy eval gate before.jsonl after.jsonl --margin 0.03
 ```
@@ -49,6 +50,10 @@ Scale = Annotated[
         help="The highest score, such as 100; 1 leaves scores beyond 0 to 1 as they are.",
         metavar="NUMBER",
     ),
+]
+AcceptedFrom = Annotated[
+    float | None,
+    typer.Option(help="The score from which a graded answer is accepted.", metavar="SCORE"),
 ]
 
 

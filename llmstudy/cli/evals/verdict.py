@@ -1,11 +1,12 @@
 """`llmstudy eval compare` and `gate`: what an evaluation says of a candidate, and of a change."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmstudy.cli.evals.options import FINDINGS, Scale, Scorers, app
+from llmstudy.cli.evals.options import FINDINGS, AcceptedFrom, Scale, Scorers, app
 from llmstudy.cli.requests import Files
 from llmstudy.cli.terminal import AsJson, mistakes, print_json, printable, say
 
@@ -21,10 +22,6 @@ Protected = Annotated[
     typer.Option(
         help="A slice that must keep the margin too; may be given several times.", metavar="SLICE"
     ),
-]
-AcceptedFrom = Annotated[
-    float | None,
-    typer.Option(help="The score from which a graded answer is accepted.", metavar="SCORE"),
 ]
 
 
@@ -57,17 +54,27 @@ def compare(
     COLLECT: the scoring has a fault to mend, or more items are needed. Candidates and workloads
     share one level of 5 % (Holm).
 
+    The verdict is for a number of items that was planned, and each earlier look (`--looks`) takes
+    from its level. An evaluation that is still running is read by its evidence instead, which holds
+    at any look and takes nothing: act where it reaches what is needed (20 for one candidate), for
+    the margin or against it; below that, go on. It is the wealth of a bet against the opposite (an
+    e-value) and asks for more items than a single look, up to twice as many. Needs scores by a
+    scorer, not a judge.
+
     Exit codes: 0 done; 2 a file cannot be read, or its items cannot be paired.
 
     JSON: `{verdicts: [{workload, baseline, candidate, verdict, sentence, difference, low, high,
     margin, pass_mark, discordance, n, n_independent, n_needed, more_items, looks, alpha,
     noise_floor, usd_per_accepted: {baseline, candidate, difference} or null, slices: [{slice,
-    protected, verdict, difference, low, high, pass_mark, discordance, n}], flaws, not_scored}]}`;
+    protected, verdict, difference, low, high, pass_mark, discordance, n}], flaws, not_scored,
+    scorers, anytime: {verdict, evidence, evidence_against, needed, n} or null}]}`; the verdict of
+    anytime is non-inferior, inferior or open;
     shares from -1 to 1; usd_per_accepted has estimate, low and high.
     """
     with mistakes(as_json):
         from llmstudy.evals.importers import read_evaluation
         from llmstudy.evals.verdict import compare as judged
+        from llmstudy.text import listed
 
         if accepted_from is not None and scale is None:
             scale = 1  # accepted_from is in the unit of the scores
@@ -82,10 +89,18 @@ def compare(
         typer.echo(printable(verdict.sentence))
         for part in verdict.parts[1:]:
             typer.echo(printable(f"  {part.slice}{' (protected)' * part.protected}: {_line(part)}"))
+        if look := verdict.anytime:
+            say(
+                f"May be read at any time, with {look.n:,} items so far: {look.verdict}. Evidence "
+                f"{look.evidence:.3g} of {look.needed:g} needed that the margin is kept, "
+                f"{look.evidence_against:.3g} that it is not."
+            )
         for flaw in verdict.flaws[1:]:
             say(flaw)
         if verdict.not_scored:
             say(f"Not scored: {verdict.not_scored:,} answers, left out on both sides.")
+        if len(verdict.scorers) > 1:
+            say(f"Scored by {listed([*verdict.scorers])}: the difference may be theirs.")
         if verdict.noise_floor is not None:
             say(f"Two runs of one route differ by up to {100 * verdict.noise_floor:.1f} points.")
 
@@ -146,6 +161,9 @@ def _document(verdict: "Verdict") -> dict[str, Any]:
         "slices": slices,
         "flaws": verdict.flaws,
         "not_scored": verdict.not_scored,
+        "scorers": verdict.scorers,
+        "anytime": verdict.anytime
+        and {**asdict(verdict.anytime), "verdict": verdict.anytime.verdict},
     }
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 from llmstudy.evals.importers import generic, inspect_ai, langfuse, lm_eval, mlflow, promptfoo
 from llmstudy.evals.importers.files import Document, documents
 from llmstudy.evals.importers.values import Answer, Score, number, text
-from llmstudy.evals.table import conform
+from llmstudy.evals.table import conform, one_name_each
 from llmstudy.text import listed
 
 _READERS: dict[str, Any] = {
@@ -38,7 +38,8 @@ class Imported(NamedTuple):
     """An evaluation as it was read.
 
     table: as `evals.table.conform` returns. formats: of each file. scorers: the one of `score`, and
-    that of `score_2` if there is one. unused: columns of a table that were not read.
+    that of `score_2` if there is one; several names where routes have their own. unused: columns of
+    a table that were not read.
     """
 
     table: pd.DataFrame
@@ -95,18 +96,21 @@ def imported(
     if not answers:
         raise ValueError(f"{listed([file.name for file in files])}: no answer is in there")
     answers = _merged(_on_routes(answers, _texts(route)))
-    scorers = _chosen(answers, _texts(scorer), side_by_side)
-    rows = pd.DataFrame([_row(answer, scorers) for answer in answers])
+    scorers_of = _chosen(answers, _texts(scorer), side_by_side)
+    rows = pd.DataFrame([_row(each, scorers_of[each.columns["route"]]) for each in answers])
     rows = _named_runs(rows)
     for column in ("score", "score_2"):
         if column in rows:
             rows[column] = _on_scale(rows[column], rows["route"], scale)
+    scorers = [
+        dict.fromkeys(filter(None, names)) for names in zip(*scorers_of.values(), strict=True)
+    ]
     by_file = dict(zip((file.name for file in files), formats, strict=True))
     tables = [file for file in files if by_file[file.name] == "table"]
     return Imported(
-        conform(rows),
+        one_name_each(conform(rows)),
         by_file,
-        tuple(name for name in scorers if name),
+        tuple(", ".join(names) for names in scorers if names),
         list(dict.fromkeys(name for file in tables for name in generic.unused(file))),
     )
 
@@ -203,22 +207,35 @@ def _named_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _chosen(
     answers: Sequence[Answer], given: Sequence[str], side_by_side: bool
-) -> tuple[str, str | None]:
-    """The scorer, and the second one if there is one."""
-    counts = Counter(name for answer in answers for name in answer.scores)
-    names = list(counts)
-    if not names:
-        raise ValueError("no answer has a score: score the evaluation first")
+) -> dict[str, tuple[str, str | None]]:
+    """The scorer of each route, and the second one if there is one."""
     if len(given) > 2:
         raise ValueError(f"{len(given)} scorers are given: give one, and a second at most")
-    chosen = [_resolved(name, names) for name in given]
+    names = list(Counter(name for answer in answers for name in answer.scores))
+    if not names:
+        raise ValueError("no answer has a score: score the evaluation first")
+    wanted = [_resolved(name, names) for name in given]
     judged = {name for each in answers for name, score in each.scores.items() if score.judge}
-    if not chosen and len(names) == 2 and len(judged) == 1:  # a judge, and labels by hand
-        chosen = sorted(names, key=lambda name: name not in judged)
+    of_route: dict[str, list[str]] = {}
+    for answer in answers:
+        own = of_route.setdefault(answer.columns["route"], [])
+        own += [name for name in answer.scores if name not in own]
+    return {
+        route: _of_route(own or names, wanted, judged, side_by_side)
+        for route, own in of_route.items()
+    }
+
+
+def _of_route(
+    names: Sequence[str], wanted: Sequence[str], judged: set[str], side_by_side: bool
+) -> tuple[str, str | None]:
+    chosen = [name for name in wanted if name in names] or list(wanted)
+    if not chosen and len(names) == 2 and len(judged & set(names)) == 1:
+        chosen = sorted(names, key=lambda name: name not in judged)  # then labels by hand
     if not chosen:
         if len(names) > 1 and not (side_by_side and lm_eval.side_by_side(names)):
             raise ValueError(f"the scorers {listed(sorted(names))}: choose one of them")
-        chosen = names[:1]
+        chosen = [names[0]]
     if len(chosen) == 1 and len(names) == 2:
         chosen += [name for name in names if name not in chosen]
     return chosen[0], chosen[1] if len(chosen) > 1 else None

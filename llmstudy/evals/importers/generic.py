@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
-from llmstudy.evals.importers.values import Answer, Score, item_hash, number, text, total
+from llmstudy.evals.importers.values import Answer, Score, number, text, total
 from llmstudy.evals.table import NAMES
 from llmstudy.text import listed
 

@@ -6,13 +6,13 @@ Source: UKGovernmentBEIS/inspect_ai 0.3.285, log format version 2.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
 from llmstudy.evals.importers.values import (
     Answer,
     Score,
     at,
     entries,
-    item_hash,
     labels,
     objects,
     text,
@@ -64,6 +64,7 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
 def _columns(sample: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
     usage, grading = _usage(sample, evaluation)
     choices = sample.get("choices")
+    choices = choices if isinstance(choices, list) else []
     seconds = sample.get("working_time")
     if grading:  # the judge's time is in it
         seconds = at(sample, "output", "time")
@@ -71,11 +72,11 @@ def _columns(sample: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[s
     if at(sample, "invalidation") is not None:
         error = error or "invalidated"
     return {
-        "item_hash": item_hash(sample.get("input"), [sample.get("target"), choices]),
+        "item_hash": item_hash(sample.get("input"), sample.get("target"), choices),
         "served_model": text(at(sample, "output", "model")),
         "epoch": sample.get("epoch"),
         "error": text(at(error, "message") or error),
-        "chance": 1 / len(choices) if isinstance(choices, list) and len(choices) > 1 else None,
+        "chance": 1 / len(choices) if len(choices) > 1 else None,
         "latency_s": seconds,
         **usage,
         **labels(sample.get("metadata")),

@@ -1,7 +1,8 @@
 """Exports of Langfuse: scores, joined to the traces, observations and dataset items they are of.
 
 Files of the blob storage export, of the API, of a table in the UI, and of one trace; together they
-are one export. Source: Langfuse, blob storage export field reference, and public API `/v2/scores`.
+are one export. Source: Langfuse, blob storage export field reference, and public API `/v2/scores`
+and `/v3/scores` (models of its SDK 5.2.0).
 """
 
 import json
@@ -10,10 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
-from llmstudy.evals.importers.values import Answer, Score, at, item_hash, objects, text, total
+from llmstudy.evals.importers.values import Answer, Score, at, objects, sole, text, total
 
 _Record = dict[str, Any]
+
+_NO_SCORE = ("TEXT", "CORRECTION")
+"""Data types whose value is a text of somebody, such as a better answer."""
 
 _USAGE = {
     # details count cached input and reasoning apart
@@ -55,7 +60,10 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
     """The answers that are scored: a trace, or an observation where the scores name one."""
     export = _export(documents)
     if not export.scores:
-        raise ValueError(f"{documents[0].name}: no score in the export: give the scores too")
+        raise ValueError(
+            f"{documents[0].name}: no score of a trace in the export: give the scores too (of the "
+            "API's version 3 with `fields=subject`)"
+        )
     units: dict[tuple[str | None, str | None], list[tuple[str, _Record]]] = defaultdict(list)
     for file, score in export.scores:
         units[text(_of(score, "trace_id")), text(_of(score, "observation_id"))].append(
@@ -87,11 +95,11 @@ def _export(documents: Sequence[Document]) -> _Export:
         nested = [*objects(top.get("observations")), *objects(at(trace, "observations"))]
         if "scores" in top and isinstance(trace, dict):
             nested.append(trace)
-        for record in [*_records(document), *nested]:
+        for record in map(_with_subject, [*_records(document), *nested]):
             trace_id = text(_of(record, "trace_id"))
             if _is_score(record):
                 # a score of a whole run is of no answer, and a text no score
-                if trace_id is not None and _of(record, "data_type") != "TEXT":
+                if trace_id is not None and _of(record, "data_type") not in _NO_SCORE:
                     export.scores.append((document.name, record))
             elif _is_run(record):
                 export.runs[trace_id] = record
@@ -103,9 +111,20 @@ def _export(documents: Sequence[Document]) -> _Export:
     return export
 
 
+def _with_subject(record: _Record) -> _Record:
+    """A record of the API's version 3, which names what is scored in one field, as of version 2."""
+    subject = record.get("subject")
+    kind, name = at(subject, "kind"), at(subject, "id")
+    if kind == "trace":
+        return record | {"trace_id": name}
+    if kind == "observation":
+        return record | {"trace_id": at(subject, "traceId"), "observation_id": name}
+    return record
+
+
 def _is_score(record: Mapping[str, Any]) -> bool:
     kind = _of(record, "data_type")
-    return kind in ("NUMERIC", "CATEGORICAL", "BOOLEAN", "TEXT") or (
+    return kind in ("NUMERIC", "CATEGORICAL", "BOOLEAN", *_NO_SCORE) or (
         _of(record, "trace_id") is not None and {"name", "value", "source"} <= record.keys()
     )
 
@@ -159,7 +178,7 @@ def _columns(export: _Export, trace: str | None, observation: str | None) -> _Re
     names = ("dataset_item_id", "experiment_item_id")
     items = [_of(each, name) for name in names for each in sources]
     items += [at(each, "metadata", name) for name in (*names, "item_id") for each in sources]
-    hash_ = item_hash(prompt, reference)
+    hash_ = item_hash(sole(prompt), sole(reference))
     models = {
         text(_of(each, "provided_model_name") or each.get("model"))
         for each in calls

@@ -11,10 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
-from llmstudy.evals.importers.values import Answer, Score, at, entries, item_hash, text
+from llmstudy.evals.importers.values import Answer, Score, at, entries, sole, text
 
 _INVALID = "[invalid]"
+_BESIDE = ("id", "idx", "index", "answer", "answers", "label", "reference", "solution", "target")
+"""Fields of a document that are not its question."""
+
 _DATE = r"\d{4}-\d{2}-\d{2}T[\d.:-]+"
 
 
@@ -50,11 +54,23 @@ def answers(documents: Sequence[Document]) -> Iterator[Answer]:
                 # a document that is in the task twice is two items of one hash
                 "item_id": f"{name}-{nth}" if name and nth > 1 else name,
                 "route": model,
-                "item_hash": item_hash(record.get("doc_hash"), record.get("target_hash")),
+                "item_hash": _hash(record),
                 "slice": task if len(tasks) > 1 else None,
                 "chance": _chance(record),
             }
             yield Answer(columns, _scores(record, filter_), document.name, document.name)
+
+
+def _hash(record: Mapping[str, Any]) -> str | None:
+    """Of a document that is one text beside its answer, that text's; else lm-eval's own hash.
+
+    The prompt is no item: it has the examples and the chat template of the model in it.
+    """
+    texts = {k: v for k, v in entries(record.get("doc")).items() if k.casefold() not in _BESIDE}
+    text_ = sole(texts)
+    if isinstance(text_, str):
+        return item_hash(text_, record.get("target"))
+    return item_hash(record.get("doc_hash"), record.get("target_hash"))
 
 
 def _scores(record: Mapping[str, Any], filter_: str) -> dict[str, Score]:

@@ -8,15 +8,16 @@ the named metrics; without any, the mean of the assertions about the answer. Sou
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llmstudy.evals.identity import item_hash
 from llmstudy.evals.importers.files import Document
 from llmstudy.evals.importers.values import (
     Answer,
     Score,
     at,
     entries,
-    item_hash,
     labels,
     objects,
+    sole,
     text,
     total,
 )
@@ -25,6 +26,9 @@ _ERROR = 2
 """`failureReason` of a row whose provider or grader failed."""
 
 _NOT_QUALITY = ("latency", "cost", "perplexity", "perplexity-score", "trace-span-duration")
+
+_NAMES_THE_ANSWER = ("equals", "contains", "icontains", "similar", "factuality")
+"""Assertions whose value is the right answer, not a check of it such as code."""
 
 _ASSERTIONS = "assertions"
 
@@ -71,14 +75,11 @@ def _rows(document: Document) -> list[dict[str, Any]]:
 def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
     response, tokens = entries(row.get("response")), entries(row.get("tokenUsage"))
     details = entries(tokens.get("completionDetails"))
-    reference = [
-        [at(each, "type"), at(each, "value")] for each in objects(at(row, "testCase", "assert"))
-    ]
     cached = response.get("cached") is True
     failed = row.get("failureReason") == _ERROR
     columns = {
         "item_id": text(row.get("testIdx")),
-        "item_hash": item_hash(row.get("vars") or at(row, "prompt", "raw"), reference),
+        "item_hash": item_hash(sole(row.get("vars")) or at(row, "prompt", "raw"), _reference(row)),
         "error": (text(row.get("error")) or "not answered") if failed else None,
         "answer": text(response.get("output")),
         **labels(at(row, "testCase", "metadata")),
@@ -95,6 +96,18 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
         "cached_input_tokens": details.get("cacheReadInputTokens") or None,
         "reasoning_tokens": details.get("reasoning") or None,
     }
+
+
+def _reference(row: Mapping[str, Any]) -> Any:
+    """What is right: the answer that the only assertion about it names, else all of them."""
+    checks = [
+        (at(each, "type"), at(each, "value"))
+        for each in objects(at(row, "testCase", "assert"))
+        if at(each, "type") not in _NOT_QUALITY
+    ]
+    if len(checks) == 1 and checks[0][0] in _NAMES_THE_ANSWER:
+        return checks[0][1]
+    return checks
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:

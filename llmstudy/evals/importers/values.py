@@ -1,6 +1,5 @@
-"""Values of other tools' files: their scores as numbers, their texts, and the hash of an item."""
+"""Values of other tools' files: their scores as numbers, and their texts."""
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -157,22 +156,13 @@ def total(values: Sequence[Any], what: str) -> float | None:
     return math.fsum(numbers) if numbers and all(map(math.isfinite, numbers)) else None
 
 
-def item_hash(prompt: Any, reference: Any = None) -> str | None:
-    """Hash of an item's prompt and reference answer; None without a prompt.
+def sole(value: Any) -> Any:
+    """The value of an object with one entry, such as the only variable of a prompt; else itself.
 
-    prompt: text, or messages, of which role and content count.
-
-    >>> item_hash("2+2", "4") == item_hash([{"id": "x", "role": "user", "content": "2+2"}], "4")
-    False
-    >>> len(item_hash("2+2", "4"))
-    32
+    >>> sole({"question": "2 + 2?"}), sole({"a": 1, "b": 2})
+    ('2 + 2?', {'a': 1, 'b': 2})
     """
-    messages = objects(prompt)
-    if messages and all("content" in each for each in messages):
-        prompt = [[each.get("role"), each["content"]] for each in messages]
-    if text(prompt) is None:
-        return None
-    return hashlib.sha256(str(text([prompt, reference])).encode()).hexdigest()[:32]
+    return next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else value
 
 
 def labels(metadata: Any) -> dict[str, Any]:

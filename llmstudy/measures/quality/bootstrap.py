@@ -82,8 +82,8 @@ def interval_of_draws(
     5.3; jackknife: Efron & Stein (1981), Annals of Statistics 9:586-596.
 
     >>> draws, influence = np.linspace(-2, 3, 2001), np.repeat([0.1, -0.1], 50)
-    >>> found = interval_of_draws(draws, 0.0, influence)  # Student's low end, the draws' high one
-    >>> round(found.low, 2), round(found.high, 2)
+    >>> ends = interval_of_draws(draws, 0.0, influence)  # Student's low end, the draws' high one
+    >>> round(ends.low, 2), round(ends.high, 2)
     (-1.99, 2.88)
     """
     error, degrees = error_of(influence)

@@ -68,7 +68,7 @@ def anytime_non_inferiority(
     [0, 1 / (1 - margin)]; the order of the items does not change where it ends.
 
     difference: (n,) of each item in [-1, 1], also graded, in the order of the scoring.
-    margin_share: from 0 (is b better?) to below 1.
+    margin_share: from above -1 to below 1; 0: is b better? below 0: is it, by more than that?
     Raises: ValueError for a difference or margin out of range.
     Source: Waudby-Smith & Ramdas (2024), JRSS B 86:1-27, section 4; mixture over stakes: Cover
     (1991), Mathematical Finance 1:1-29.
@@ -77,8 +77,8 @@ def anytime_non_inferiority(
     74
     """
     d = _differences(difference, alpha)
-    if not 0 <= margin_share < 1:
-        raise ValueError(f"margin {margin_share}: give a share from 0 to below 1, such as 0.02")
+    if not abs(margin_share) < 1:
+        raise ValueError(f"margin {margin_share}: give a share between -1 and 1, such as 0.02")
     stakes = (np.arange(STAKES) + 0.5) / STAKES / (1 - margin_share)
     wealth = np.cumsum(np.log1p(np.outer(d + margin_share, stakes)), axis=0)
     return _test(logsumexp(wealth, axis=1) - np.log(STAKES), alpha)
