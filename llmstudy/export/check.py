@@ -121,6 +121,7 @@ logged as free: write the price per token.']
         *_unknown_keys(config),
         *_names(config),
         *_prices(config),
+        *_ids(config),
         *_timeouts(config),
         *_retries(config),
         *_limits(config),
@@ -285,6 +286,39 @@ def _prices(config: Config) -> Iterator[str]:
             )
 
 
+def _ids(config: Config) -> Iterator[str]:
+    ids = [str((d.get("model_info") or {}).get("id") or "") for d in config["model_list"]]
+    for i, (deployment, name) in enumerate(zip(config["model_list"], ids, strict=True)):
+        at, low = _at(i, deployment), name.lower()
+        together = deployment["litellm_params"]["model"].startswith("together_ai/")
+        if not name:
+            if together:
+                yield (
+                    f"{at}: model_info.id is missing, and in the one that it gets LiteLLM reads a "
+                    "size of Together's models and bills by it, whatever price is written: write "
+                    "an id without a digit before a b."
+                )
+            continue
+        if ids.index(name) != i:
+            yield (
+                f"{at}: model_info.id {excerpt(name)} is another deployment's too, so that one "
+                "would be billed and cooled down as the other: write one of its own."
+            )
+        if (together or "together_ai" in low or "togethercomputer" in low) and _SIZE.search(low):
+            yield (
+                f"{at}: in model_info.id {excerpt(name)} LiteLLM reads a size of Together's "
+                "models and bills by it, whatever price is written: write an id without a digit "
+                "before a b."
+            )
+        elif "replicate" in low:
+            yield (
+                f"{at}: in model_info.id {excerpt(name)} LiteLLM reads the name of Replicate and "
+                "bills by the second, whatever price is written: write another id."
+            )
+
+
+_SIZE = re.compile(r"\db")
+
 _PRICED: Mapping[Any, tuple[str, ...]] = {
     "embedding": PRICES[:1],
     "rerank": ("input_cost_per_query",),
@@ -321,6 +355,7 @@ def _timeouts(config: Config) -> Iterator[str]:
             "every request: leave it out."
         )
     allowed = _number(router.get("allowed_fails"))
+    forgotten_s = _FORGETS_S if _places(config) > _PLACES else 0
     cooldown = _number(router.get("cooldown_time"))  # a deployment's own is no window of failures
     if allowed is None:
         yield (
@@ -358,7 +393,14 @@ def _timeouts(config: Config) -> Iterator[str]:
         if allowed is None or either["timeout"] is None:
             continue
         needed = (allowed + 1) * either["timeout"]
-        if cooldown is None or cooldown <= needed:
+        if cooldown is not None and needed < cooldown <= needed + forgotten_s:
+            yield (
+                f"{at}: the router remembers {_PLACES} things of all its deployments and forgets "
+                f"a failure {forgotten_s} s before its cooldown_time of {cooldown:g} s, so that an "
+                f"upstream that hangs for the timeout of {either['timeout']:g} s would never cool "
+                f"down: write more than {needed + forgotten_s:g} s."
+            )
+        elif cooldown is None or cooldown <= needed:
             stands = "missing" if cooldown is None else f"{cooldown:g} s"
             yield (
                 f"{at}: the router's cooldown_time is {stands}, but failures are counted within "
@@ -366,6 +408,21 @@ def _timeouts(config: Config) -> Iterator[str]:
                 f"would never cool down: write more than (allowed_fails + 1) x timeout, {needed:g} "
                 "s."
             )
+
+
+_PLACES = 200
+"""What the router's memory holds: of each deployment its requests of a minute, and failures."""
+
+_FORGETS_S = 60
+"""How much sooner a failure is forgotten once that memory is full of busy deployments' minutes."""
+
+
+def _places(config: Config) -> int:
+    """What the router remembers when all deployments are busy, as seen on the running proxy."""
+    limited = [
+        any(d["litellm_params"].get(k) for k in ("rpm", "tpm")) for d in config["model_list"]
+    ]
+    return sum(11 if each else 2 for each in limited)
 
 
 def _retries(config: Config) -> Iterator[str]:
