@@ -163,9 +163,7 @@ def test_phase_1_is_on_apis_and_phase_3_sends_a_step_to_each_target(exported, de
         moved += len(added)
         assert all(0 < d["weight_share"] < 0.5 for d in added)
         for each in added:
-            assert (
-                f"+      id: {workload}:{each['route']}" in (exported(name) / "diff.md").read_text()
-            )
+            assert f"+      id: {each['id']}" in (exported(name) / "diff.md").read_text()
     assert moved
 
 
