@@ -23,12 +23,40 @@ import pandas as pd
 
 from llmstudy.export import client, proxy
 from llmstudy.export.accounting import Reply
-from llmstudy.export.copies import KEY, TIMEOUT_S, Chain, Copy, drill_copy
+from llmstudy.export.copies import KEY, TIMEOUT_S, Chain, Copy, drill_copy, fallbacks_of
 from llmstudy.export.upstreams import FAULTS, USAGE, Upstreams, upstreams
 from llmstudy.text import listed
 
 LOG_VARIABLE = "LLMSTUDY_GATEWAY_LOG"
 """Names the file that the export's callback writes its rows to."""
+
+FORM: Mapping[str, Any] = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "answer",
+            "strict": True,
+            "schema": {
+                "type": "object",
+                "properties": {"refund": {"type": "boolean"}},
+                "required": ["refund"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "order",
+                "description": "Looks up an order.",
+                "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}},
+            },
+        }
+    ],
+    "tool_choice": "auto",
+}
+"""What a request may ask for that must reach the upstream as it was sent."""
 
 TOGETHER = {"first two down": "500", "all down": "500"}
 """Faults of several upstreams at once."""
@@ -111,13 +139,14 @@ def drill(
             prices = gateway.get("/model/info")["data"]
             _warm_up(gateway, copied)
             spread = _spread(gateway, copied)
+            formed = _formed(gateway, copied)
             sent = _all_chains(gateway, mocks, copied)
             doubtful = _doubtful(copied, sent)
             again = _all_chains(gateway, mocks, replace(copied, chains=doubtful), turn=2)
             judged = [each for each in sent if each.chain not in doubtful] + again
             sent += again
             _check_health(gateway, copied)
-            _wait_for_rows(rows, [*spread, *sent])
+            _wait_for_rows(rows, [*spread, *formed, *sent])
             took_s = time.monotonic() - started
         output = gateway.output()
         log = _read_rows(rows)
@@ -126,16 +155,17 @@ def drill(
             *_of_the_start(output, mocks),
             *_of_prices(copied, prices),
             *_of_weights(weights),
+            *_of_forms(mocks, formed),
             *_of_chains(copied, judged, _slack_s(sent)),
-            *_of_rows([*spread, *sent], log, rows),
+            *_of_rows([*spread, *formed, *sent], log, rows),
         ]
     return Drill(
         _table(sent, log),
         weights,
         tuple(dict.fromkeys(faults)),
         tuple(dict.fromkeys(each.of for each in copied.chains if not each.others)),
-        copied.changes,
-        len(spread) + len(sent),
+        (*copied.changes, *_unformed(formed)),
+        len(spread) + len(formed) + len(sent),
         gateway.start_s,
         took_s,
     )
@@ -153,7 +183,7 @@ def _warm_up(gateway: proxy.Proxy, copied: Copy) -> None:
 def _spread(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
     """Requests to the file's own names while all is well: many where weights share them out."""
     work = [
-        Chain(name, name, "healthy", False, routes[0][0], tuple(r for r, _ in routes[1:]))
+        _well(copied, name)
         for name, routes in copied.shares.items()
         for _ in range(_WEIGHT_REQUESTS if len(routes) > 1 else 1)
     ]
@@ -165,6 +195,22 @@ def _spread(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
 
     with ThreadPoolExecutor(4) as pool:
         return list(pool.map(send, range(len(work))))
+
+
+def _well(copied: Copy, name: str) -> Chain:
+    """A name of the file, whose deployments and fallbacks are all well."""
+    names = (name, *fallbacks_of(copied.config).get(name, ()))
+    first, *others = [route for each in names for route, _ in copied.shares.get(each, ())]
+    return Chain(name, name, "healthy", False, first, tuple(others))
+
+
+def _formed(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
+    """A request to each of the file's own names that asks for a JSON schema, or may use a tool."""
+    sent = []
+    for i, name in enumerate(copied.shares):
+        reply = client.send(gateway.base_url, KEY, name, f"form-{i}", False, form=FORM)
+        sent.append(Sent(f"form-{i}", _well(copied, name), reply))
+    return sent
 
 
 def _doubtful(copied: Copy, sent: Sequence[Sent]) -> tuple[Chain, ...]:
@@ -314,6 +360,25 @@ def _slack_s(sent: Sequence[Sent]) -> float:
     """What a failover may take beside the timeouts, on this machine as busy as it is."""
     well = [each.reply.whole_s for each in sent if each.chain.fault == "healthy" or each.recovered]
     return _SLACK_S + _SLACK_FACTOR * float(np.quantile(well, 0.95))
+
+
+def _of_forms(mocks: Upstreams, formed: Sequence[Sent]) -> Iterator[str]:
+    for each in formed:
+        if each.reply.verdict != "answered":
+            continue
+        bodies = mocks[str(each.reply.answered_by)].bodies
+        body = next(b for b in bodies if b["messages"][0]["content"] == each.identity)
+        if lost := [name for name, value in FORM.items() if body.get(name) != value]:
+            yield (
+                f"{each.chain.of}: {listed(lost)} did not reach the upstream as it was sent, but "
+                "the answer came as if it had: leave out what drops or changes it."
+            )
+
+
+def _unformed(formed: Sequence[Sent]) -> Iterator[str]:
+    """What the gateway refuses in place of the provider, in sentences."""
+    if refused := [each.chain.of for each in formed if each.reply.verdict != "answered"]:
+        yield f"{listed(refused)}: LiteLLM refuses a request with a JSON schema and a tool."
 
 
 def _of_chains(copied: Copy, sent: Sequence[Sent], slack_s: float) -> Iterator[str]:
