@@ -415,6 +415,12 @@ def variable(route: str, what: str) -> str:
 
 @cache
 def _provider_table() -> pd.DataFrame:
+    """What LiteLLM needs to call a provider: one row per parameter that comes from the environment.
+
+    Columns: provider (as studies and the price list name it), prefix (LiteLLM's name of it, before
+    the model's), parameter (of litellm_params), variable (of the environment), source. The reverse,
+    from names in logs to providers, is `data/provider_names.csv`: there several names are one's.
+    """
     return pd.read_csv(Path(__file__).with_name("providers.csv"))
 
 
