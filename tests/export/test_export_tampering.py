@@ -7,11 +7,10 @@ import copy
 import json
 
 import pytest
-from ruamel.yaml import YAML
 
 from llmstudy import paths
 from llmstudy.export.check import folder_faults, read_config
-from llmstudy.export.gateway import gateway_files
+from llmstudy.export.gateway import gateway_files, yaml_text
 from llmstudy.export.plan import Alias, Deployment, Plan, cooldown_s
 from llmstudy.export.verify import verify
 from llmstudy.study import load
@@ -90,8 +89,7 @@ def tampered(export, tmp_path):
         path = tmp_path / "phase-3" / "config.yaml"
         config = copy.deepcopy(read_config(path))
         change(config)
-        with path.open("w") as file:
-            YAML(typ="safe", pure=True).dump(config, file)
+        path.write_text(yaml_text(config, "Tampered with."))
         return verify(tmp_path)
 
     return of
