@@ -5,6 +5,7 @@ No gateway is started: what `export verify` says before it would start one.
 
 import copy
 import json
+import shutil
 
 import pytest
 
@@ -81,11 +82,7 @@ def tampered(export, tmp_path):
     """What verification says of phase 3 after a change, without the phase's name."""
 
     def of(change):
-        for file in export.rglob("*"):
-            if file.is_file():
-                target = tmp_path / file.relative_to(export)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(file.read_bytes())
+        shutil.copytree(export, tmp_path, dirs_exist_ok=True)
         path = tmp_path / "phase-3" / "config.yaml"
         config = copy.deepcopy(read_config(path))
         change(config)
@@ -286,6 +283,15 @@ def test_phases_that_changed_places_are_refused_each(export, tmp_path):
         f.startswith("phase 3: chat: the deployment chat:h200-llama-3.1-70b of the plan")
         for f in faults
     )
+
+
+def test_a_key_in_the_example_is_refused_and_not_repeated(export, tmp_path):
+    shutil.copytree(export, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / ".env.example"
+    file.write_text(file.read_text().replace("OPENAI_API_KEY=", "OPENAI_API_KEY=sk-0123456789"))
+    seen = verify(tmp_path)
+    assert [fault for fault in seen.faults if "OPENAI_API_KEY has a value" in fault]
+    assert "sk-0123456789" not in " ".join(seen.faults)
 
 
 def test_a_phase_that_the_plan_lost_is_still_one_of_two(export, tmp_path):
