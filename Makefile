@@ -41,7 +41,7 @@ test-browser: env
 	.venv-browser/bin/pytest -p no:cacheprovider tests/browser
 
 # The exported gateway on the real LiteLLM proxy, offline, in an environment of its own in the user's
-# cache folder: every fault at every name of the four studies, some six minutes on two cores.
+# cache folder: every fault at every name of the four studies, a price at each provider; some ten minutes.
 test-gateway: env
 	LLMSTUDY_TEST_GATEWAY=1 $(BIN)/pytest -p no:cacheprovider -n 1 tests/gateway
 

@@ -78,11 +78,12 @@ def verify(
 
     First the files are checked against `plan.json`. Then each phase's configuration is started with
     the real LiteLLM proxy on loopback, its upstreams mocked, its times shortened, no key used. Its
-    prices and weights are compared with the plan, and every name meets every fault: status 500 and
-    429, a hang, a refused connection, a slow first token, a connection cut, an end too early,
-    nothing at all, two upstreams down, all down; streamed and in one piece. What came is judged by
-    its content, not by its status. The captured log is read by our own importer, and its tokens and
-    cost must agree with what was answered.
+    prices and weights are compared with the plan, a JSON schema and a tool must arrive as they were
+    sent, and every name meets every fault: status 500 and 429, a hang, a refused connection, a slow
+    first token, a connection cut, an end too early, nothing at all, two upstreams down, all down;
+    streamed and in one piece. What came is judged by its content, not by its status; a name that
+    shows a fault is drilled once more, since a busy machine may be late. The captured log is read
+    by our own importer, and its tokens and cost must agree with what was answered.
 
     The proxy is installed once, hash-locked, into the user's cache folder (580 MB).
 

@@ -121,12 +121,14 @@ logged as free: write the price per token.']
         *_unknown_keys(config),
         *_names(config),
         *_prices(config),
+        *_ids(config),
         *_timeouts(config),
         *_retries(config),
         *_limits(config),
         *_budgets(config),
         *_secrets(config),
         *_weights(config),
+        *_switches(config),
     ]
     if phase is not None:
         sentences += _against_plan(config, phase)
@@ -210,9 +212,20 @@ def _unknown(place: str, at: str, keys: Mapping[str, Any]) -> Iterator[str]:
 def _names(config: Config) -> Iterator[str]:
     groups = {d["model_name"] for d in config["model_list"]}
     for section, name, chains in _all_fallbacks(config):
+        where, listed_once = f"{section}.{name}", set[str]()
         for chain in chains:
+            if len(chain) > 1:
+                yield (
+                    f"{where}: of a mapping with several names, {listed(list(map(str, chain)))}, "
+                    "only the first is looked up: write a mapping for each."
+                )
             for group, targets in chain.items():
-                where = f"{section}.{name}"
+                if group in listed_once:
+                    yield (
+                        f"{where}: {group} has two lists, of which only the first would be tried: "
+                        "write one."
+                    )
+                listed_once.add(group)
                 if group not in groups and group != "*":
                     yield (
                         f"{where}: {excerpt(str(group))} is no model_name, so that its fallback "
@@ -227,6 +240,14 @@ def _names(config: Config) -> Iterator[str]:
                         )
                 if group in (targets or []):
                     yield f"{where}: {group} falls back to itself: name another."
+    chains = _chains(config)
+    for group, targets in chains.items():
+        for target in targets:
+            if group < target and group in chains.get(target, []):
+                yield (
+                    f"{group} and {target} fall back to each other, so that a request would be "
+                    "tried at each again while both are down: leave one of the two out."
+                )
     for group in _section(config, "litellm_settings").get("default_fallbacks") or []:
         if group not in groups:
             yield (
@@ -259,13 +280,12 @@ def _all_fallbacks(config: Config) -> Iterator[tuple[str, str, Any]]:
 
 def _chains(config: Config) -> dict[str, list[str]]:
     """The fallbacks of each group for any error, in order."""
-    return {
-        group: list(targets or [])
-        for _, name, chains in _all_fallbacks(config)
-        if name == "fallbacks"
-        for chain in chains
-        for group, targets in chain.items()
-    }
+    first: dict[str, list[str]] = {}
+    for _, name, chains in _all_fallbacks(config):
+        for chain in chains if name == "fallbacks" else ():
+            for group, targets in chain.items():
+                first.setdefault(group, list(targets or []))
+    return first
 
 
 # --- prices ---------------------------------------------------------------------------------
@@ -276,6 +296,11 @@ def _prices(config: Config) -> Iterator[str]:
         for name in _PRICED.get((deployment.get("model_info") or {}).get("mode"), PRICES):
             value = price_of(deployment, name)
             if value is not None and value > 0:
+                if value >= _DEAREST_USD and name in PRICES:
+                    yield (
+                        f"{_at(i, deployment)}: {name} is USD {value:g} for one token, as if it "
+                        "were that of a million: write the price per token."
+                    )
                 continue
             stands = "missing" if value is None else "0" if value == 0 else "below 0"
             what = "request" if name == PRICES[0] else "answer"
@@ -284,6 +309,42 @@ def _prices(config: Config) -> Iterator[str]:
                 "as free: write the price per token."
             )
 
+
+def _ids(config: Config) -> Iterator[str]:
+    ids = [str((d.get("model_info") or {}).get("id") or "") for d in config["model_list"]]
+    for i, (deployment, name) in enumerate(zip(config["model_list"], ids, strict=True)):
+        at, low = _at(i, deployment), name.lower()
+        together = deployment["litellm_params"]["model"].startswith("together_ai/")
+        if not name:
+            if together:
+                yield (
+                    f"{at}: model_info.id is missing, and in the one that it gets LiteLLM reads a "
+                    "size of Together's models and bills by it, whatever price is written: write "
+                    "an id without a digit before a b."
+                )
+            continue
+        if ids.index(name) != i:
+            yield (
+                f"{at}: model_info.id {excerpt(name)} is another deployment's too, so that one "
+                "would be billed and cooled down as the other: write one of its own."
+            )
+        if (together or "together_ai" in low or "togethercomputer" in low) and _SIZE.search(low):
+            yield (
+                f"{at}: in model_info.id {excerpt(name)} LiteLLM reads a size of Together's "
+                "models and bills by it, whatever price is written: write an id without a digit "
+                "before a b."
+            )
+        elif "replicate" in low:
+            yield (
+                f"{at}: in model_info.id {excerpt(name)} LiteLLM reads the name of Replicate and "
+                "bills by the second, whatever price is written: write another id."
+            )
+
+
+_DEAREST_USD = 1e-2
+"""No token costs as much: USD 10,000 a million."""
+
+_SIZE = re.compile(r"\db")
 
 _PRICED: Mapping[Any, tuple[str, ...]] = {
     "embedding": PRICES[:1],
@@ -321,6 +382,7 @@ def _timeouts(config: Config) -> Iterator[str]:
             "every request: leave it out."
         )
     allowed = _number(router.get("allowed_fails"))
+    forgotten_s = _FORGETS_S if _places(config) > _PLACES else 0
     cooldown = _number(router.get("cooldown_time"))  # a deployment's own is no window of failures
     if allowed is None:
         yield (
@@ -358,7 +420,14 @@ def _timeouts(config: Config) -> Iterator[str]:
         if allowed is None or either["timeout"] is None:
             continue
         needed = (allowed + 1) * either["timeout"]
-        if cooldown is None or cooldown <= needed:
+        if cooldown is not None and needed < cooldown <= needed + forgotten_s:
+            yield (
+                f"{at}: the router remembers {_PLACES} things of all its deployments and forgets "
+                f"a failure {forgotten_s} s before its cooldown_time of {cooldown:g} s, so that an "
+                f"upstream that hangs for the timeout of {either['timeout']:g} s would never cool "
+                f"down: write more than {needed + forgotten_s:g} s."
+            )
+        elif cooldown is None or cooldown <= needed:
             stands = "missing" if cooldown is None else f"{cooldown:g} s"
             yield (
                 f"{at}: the router's cooldown_time is {stands}, but failures are counted within "
@@ -366,6 +435,21 @@ def _timeouts(config: Config) -> Iterator[str]:
                 f"would never cool down: write more than (allowed_fails + 1) x timeout, {needed:g} "
                 "s."
             )
+
+
+_PLACES = 200
+"""What the router's memory holds: of each deployment its requests of a minute, and failures."""
+
+_FORGETS_S = 60
+"""How much sooner a failure is forgotten once that memory is full of busy deployments' minutes."""
+
+
+def _places(config: Config) -> int:
+    """What the router remembers when all deployments are busy, as seen on the running proxy."""
+    limited = [
+        any(d["litellm_params"].get(k) for k in ("rpm", "tpm")) for d in config["model_list"]
+    ]
+    return sum(11 if each else 2 for each in limited)
 
 
 def _retries(config: Config) -> Iterator[str]:
@@ -398,6 +482,13 @@ def _retries(config: Config) -> Iterator[str]:
 
 def _limits(config: Config) -> Iterator[str]:
     checks = _section(config, "router_settings").get("optional_pre_call_checks") or []
+    for i, deployment in enumerate(config["model_list"]):
+        for key in ("rpm", "tpm"):
+            if deployment["litellm_params"].get(key) == 0:
+                yield (
+                    f"{_at(i, deployment)}: {key} is 0, so that every request would be refused: "
+                    "write the limit, or leave it out."
+                )
     if "enforce_model_rate_limits" in checks:
         return
     for i, deployment in enumerate(config["model_list"]):
@@ -423,6 +514,22 @@ def _budgets(config: Config) -> Iterator[str]:
                 )
     budgets = _section(config, "router_settings").get("provider_budget_config") or {}
     deployments = config["model_list"]
+    for i, deployment in enumerate(deployments):
+        params = deployment["litellm_params"]
+        if params.get("max_budget") is not None and params.get("budget_duration") is None:
+            yield (
+                f"{_at(i, deployment)}: max_budget would limit nothing without a budget_duration: "
+                "write one, such as 30d, or leave the budget out."
+            )
+    for provider, budget in budgets.items():
+        if not isinstance(budget, Mapping) or not budget.keys() & {
+            "time_period",
+            "budget_duration",
+        }:
+            yield (
+                f"router_settings.provider_budget_config.{provider} has no time_period, so that "
+                "nothing would be counted or limited: write one, such as 30d."
+            )
     for group, targets in _chains(config).items():
         for limited in (d for d in deployments if d["model_name"] == group):
             params = limited["litellm_params"]
@@ -467,6 +574,7 @@ def _secrets(config: Config) -> Iterator[str]:
 
 
 def _weights(config: Config) -> Iterator[str]:
+    strategy = _section(config, "router_settings").get("routing_strategy")
     for group, deployments in groups_of(config).items():
         weights = [d["litellm_params"].get("weight") for d in deployments]
         if len(weights) == 1 or all(w is None for w in weights):
@@ -478,6 +586,40 @@ def _weights(config: Config) -> Iterator[str]:
             )
         elif not sum(_number(w) or 0 for w in weights):
             yield f"{group}: the weights are all 0 and would be ignored: give each its share."
+        elif strategy not in (None, "simple-shuffle"):
+            yield (
+                f"{group}: the weights would be ignored by routing_strategy "
+                f"{excerpt(str(strategy))}: write simple-shuffle."
+            )
+
+
+_SWITCHES = {
+    ("litellm_settings", "drop_params"): (
+        "a JSON schema or a tool that a provider does not know would be left out in silence"
+    ),
+    ("litellm_settings", "set_verbose"): "prompts and keys would stand in the gateway's output",
+    ("general_settings", "store_prompts_in_spend_logs"): "prompts would lie in the database",
+    ("general_settings", "background_health_checks"): (
+        "paid requests would be sent to every provider for as long as it runs"
+    ),
+}
+"""Switches that must be off, and what they would do."""
+
+
+def _switches(config: Config) -> Iterator[str]:
+    for (section, key), effect in _SWITCHES.items():
+        if _section(config, section).get(key):
+            yield f"{section}.{key} is on, so that {effect}: leave it out."
+    for i, deployment in enumerate(config["model_list"]):
+        params = deployment["litellm_params"]
+        if params.get("drop_params") or params.get("additional_drop_params"):
+            effect = _SWITCHES["litellm_settings", "drop_params"]
+            yield f"{_at(i, deployment)}: drop_params is on, so that {effect}: leave it out."
+        if params.get("mock_response") is not None:
+            yield (
+                f"{_at(i, deployment)}: mock_response would answer every request in the "
+                "provider's place: leave it out."
+            )
 
 
 # --- against the plan -------------------------------------------------------------------------
@@ -512,6 +654,7 @@ _PLANNED = {
 
 def _against_plan(config: Config, phase: Mapping[str, Any]) -> Iterator[str]:
     groups, aliases, chains = groups_of(config), phase["aliases"], _chains(config)
+    yield from _planned_settings(config, aliases)
     for name in groups:
         if name not in aliases:
             yield f"{name} is in no plan, so that nobody answers for it: leave it out."
@@ -535,6 +678,62 @@ def _against_plan(config: Config, phase: Mapping[str, Any]) -> Iterator[str]:
             yield from _planned_values(name, there[deployment["id"]], deployment, total)
 
 
+def _planned_settings(config: Config, aliases: Mapping[str, Any]) -> Iterator[str]:
+    """What stands beside the deployments, and is other than every export has it."""
+    settings = _section(config, "litellm_settings")
+    if not _section(config, "general_settings").get("master_key"):
+        yield (
+            "general_settings.master_key is missing, so that whoever reaches the port may spend: "
+            f"write {_ENVIRONMENT}LITELLM_MASTER_KEY."
+        )
+    if not settings.get("turn_off_message_logging"):
+        yield (
+            "litellm_settings.turn_off_message_logging is not on, so that prompts and answers "
+            "would stand in the log: write true."
+        )
+    if _LOG_ROWS not in _as_list(settings.get("callbacks")):
+        yield (
+            f"litellm_settings.callbacks does not name {_LOG_ROWS}, so that no request would have "
+            "a row in the log: add it."
+        )
+    for key in ("callbacks", "success_callback", "failure_callback", "service_callback"):
+        for name in _as_list(settings.get(key)):
+            if name != _LOG_ROWS:
+                yield (
+                    f"litellm_settings.{key} names {excerpt(str(name))}, which the plan does not, "
+                    "so that what is known of every request would go there: leave it out."
+                )
+    if settings.get("cache"):
+        yield (
+            "litellm_settings.cache is on, so that one caller would get another's answer, logged "
+            "as free: leave it out."
+        )
+    if settings.get("default_fallbacks"):
+        yield (
+            "litellm_settings.default_fallbacks is not in the plan, so that any workload's data "
+            "would go there: leave it out."
+        )
+    for section, kind, chains in _all_fallbacks(config):
+        for chain in chains if kind != "fallbacks" else ():
+            for name, targets in chain.items():
+                planned = aliases.get(name, {}).get("fallbacks", [])
+                if further := [each for each in targets or [] if each not in planned]:
+                    yield (
+                        f"{section}.{kind}: {name} falls back to {listed(further)}, but the plan "
+                        f"says {_order(planned)}: leave it out."
+                    )
+    for name in _section(config, "router_settings").get("model_group_alias") or {}:
+        yield f"router_settings.model_group_alias: {name} is in no plan: leave it out."
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+_LOG_ROWS = "log_rows.handler"
+"""The callback that writes the log which our importer reads."""
+
+
 def _planned_values(
     name: str, stands: Mapping[str, Any], planned: Mapping[str, Any], total: float
 ) -> Iterator[str]:
@@ -553,6 +752,28 @@ def _planned_values(
                 f"{at}: {key} is {_written(params.get(key))}, but the plan says "
                 f"{_written(planned[of_plan])}: write the plan's."
             )
+    variables = {"api_base": planned["api_base"], **planned["keys"]}
+    for key, variable in variables.items():
+        wanted, shown = variable and f"{_ENVIRONMENT}{variable}", params.get(key)
+        if shown != wanted:
+            if shown is not None and not str(shown).startswith(_ENVIRONMENT):
+                shown = "another"  # never the key itself
+            yield (
+                f"{at}: {key} is {_written(shown)}, but the plan says {_written(wanted)}, so that "
+                "requests or a key would go to somebody else: write the plan's."
+            )
+    mode = (stands.get("model_info") or {}).get("mode")
+    if mode != "chat":
+        yield (
+            f"{at}: model_info.mode is {_written(mode)}, but the plan says chat, so that its "
+            "answers would be checked and billed as what they are not: write chat."
+        )
+    written = {*_SAME, *_PLANNED, *variables, "weight"}
+    for key in sorted(params.keys() - written):
+        yield (
+            f"{at}: {key} is not in the plan, so that its requests would be other than planned: "
+            "leave it out."
+        )
     share = (_number(params.get("weight")) or 0) / total if total else 1.0
     if abs(share - planned["weight_share"]) > 1e-9:
         yield (

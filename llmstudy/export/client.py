@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,12 +11,18 @@ from llmstudy.export.accounting import Reply
 
 
 def send(
-    base_url: str, key: str, name: str, identity: str, streamed: bool, timeout_s: float = 60.0
+    base_url: str,
+    key: str,
+    name: str,
+    identity: str,
+    streamed: bool,
+    timeout_s: float = 60.0,
+    form: Mapping[str, Any] | None = None,
 ) -> Reply:
     """Sends one chat completion to a name of the gateway; never raises for what goes wrong.
 
     identity: of the request; it is the prompt, so that an upstream's list has it, and the session
-    of the gateway's log row.
+    of the gateway's log row. form: further fields of the request, such as its tools.
     """
     address = urlsplit(base_url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=timeout_s)
@@ -24,6 +31,7 @@ def send(
         "messages": [{"role": "user", "content": identity}],
         "stream": streamed,
         "metadata": {"session_id": identity},
+        **(form or {}),
     }
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     start = perf_counter()

@@ -19,8 +19,12 @@ KEY = "sk-drill-local"
 _MUCH = 1_000_000
 """Limits of requests, tokens and budgets are raised by it: weights may be taken from them."""
 
-_OTHER_PROTOCOLS = ("anthropic", "bedrock", "gemini", "vertex_ai", "cohere_chat", "cohere")
-"""Providers that LiteLLM speaks to in their own protocol, which the mocks do not have."""
+OTHER_PROTOCOLS = (
+    *("anthropic", "bedrock", "gemini", "vertex_ai", "cohere_chat", "cohere"),
+    *("mistral", "cerebras", "perplexity", "groq", "openrouter"),
+)
+"""Providers that LiteLLM speaks to in their own protocol, or of whom it expects more than OpenAI's:
+token counts that nobody asks for in a stream, a tier in each answer. The mocks have neither."""
 
 _KEYS = ("api_key", "aws_", "vertex_", "azure_", "api_version", "organization", "base_model")
 """Parameters of a deployment, by how they begin, that a mock does not need."""
@@ -234,7 +238,7 @@ def _localise(config: dict[str, Any]) -> list[str]:
         provider, _, rest = model.partition("/")
         address = (model, str(params.get("api_base")))
         params["api_base"] = names.setdefault(address, f"upstream-{len(names) + 1}")
-        if provider in _OTHER_PROTOCOLS:
+        if provider in OTHER_PROTOCOLS:
             other.add(provider)
             params["model"] = f"openai/{rest}"
         for name in [name for name in params if name.startswith(_KEYS)]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -23,25 +23,56 @@ import pandas as pd
 
 from llmstudy.export import client, proxy
 from llmstudy.export.accounting import Reply
-from llmstudy.export.copies import KEY, TIMEOUT_S, Chain, Copy, drill_copy
+from llmstudy.export.copies import KEY, TIMEOUT_S, Chain, Copy, drill_copy, fallbacks_of
 from llmstudy.export.upstreams import FAULTS, USAGE, Upstreams, upstreams
 from llmstudy.text import listed
 
 LOG_VARIABLE = "LLMSTUDY_GATEWAY_LOG"
 """Names the file that the export's callback writes its rows to."""
 
+FORM: Mapping[str, Any] = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "answer",
+            "strict": True,
+            "schema": {
+                "type": "object",
+                "properties": {"refund": {"type": "boolean"}},
+                "required": ["refund"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "tools": [
+        {
+            "type": "function",
+            "function": {
+                "name": "order",
+                "description": "Looks up an order.",
+                "parameters": {"type": "object", "properties": {"number": {"type": "integer"}}},
+            },
+        }
+    ],
+    "tool_choice": "auto",
+}
+"""What a request may ask for that must reach the upstream as it was sent."""
+
 TOGETHER = {"first two down": "500", "all down": "500"}
 """Faults of several upstreams at once."""
 
 _SLOW = ("hang", "slow first token")
+_APART_S = 0.3
 _ONLY_WHOLE = ("cut", "clean end", "empty")
 """Faults that a gateway can see only where it has the whole answer: not in a stream."""
 _WEIGHT_REQUESTS = 200
 _LEAST_P = 1e-5
 """Weights are wrong where counts as far off are less likely than this."""
-_SLACK_S = 2.0
-"""What a failover may take beside the timeouts."""
-_PATIENCE_S = 15.0
+_SLACK_S, _SLACK_FACTOR = 2.0, 10.0
+"""What a failover may take beside the timeouts, and over what a request takes while all is well."""
+_FEW_SHARE = 0.2
+"""Of all chains: where more than these show a fault, it is no chance."""
+_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -108,9 +139,14 @@ def drill(
             prices = gateway.get("/model/info")["data"]
             _warm_up(gateway, copied)
             spread = _spread(gateway, copied)
+            formed = _formed(gateway, copied)
             sent = _all_chains(gateway, mocks, copied)
+            doubtful = _doubtful(copied, sent)
+            again = _all_chains(gateway, mocks, replace(copied, chains=doubtful), turn=2)
+            judged = [each for each in sent if each.chain not in doubtful] + again
+            sent += again
             _check_health(gateway, copied)
-            _wait_for_rows(rows)
+            _wait_for_rows(rows, [*spread, *formed, *sent])
             took_s = time.monotonic() - started
         output = gateway.output()
         log = _read_rows(rows)
@@ -119,16 +155,17 @@ def drill(
             *_of_the_start(output, mocks),
             *_of_prices(copied, prices),
             *_of_weights(weights),
-            *_of_chains(copied, sent),
-            *_of_rows([*spread, *sent], log, rows),
+            *_of_forms(mocks, formed),
+            *_of_chains(copied, judged, _slack_s(sent)),
+            *_of_rows([*spread, *formed, *sent], log, rows),
         ]
     return Drill(
         _table(sent, log),
         weights,
         tuple(dict.fromkeys(faults)),
         tuple(dict.fromkeys(each.of for each in copied.chains if not each.others)),
-        copied.changes,
-        len(spread) + len(sent),
+        (*copied.changes, *_unformed(formed)),
+        len(spread) + len(formed) + len(sent),
         gateway.start_s,
         took_s,
     )
@@ -146,7 +183,7 @@ def _warm_up(gateway: proxy.Proxy, copied: Copy) -> None:
 def _spread(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
     """Requests to the file's own names while all is well: many where weights share them out."""
     work = [
-        Chain(name, name, "healthy", False, routes[0][0], tuple(r for r, _ in routes[1:]))
+        _well(copied, name)
         for name, routes in copied.shares.items()
         for _ in range(_WEIGHT_REQUESTS if len(routes) > 1 else 1)
     ]
@@ -160,28 +197,57 @@ def _spread(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
         return list(pool.map(send, range(len(work))))
 
 
-def _all_chains(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy) -> list[Sent]:
+def _well(copied: Copy, name: str) -> Chain:
+    """A name of the file, whose deployments and fallbacks are all well."""
+    names = (name, *fallbacks_of(copied.config).get(name, ()))
+    first, *others = [route for each in names for route, _ in copied.shares.get(each, ())]
+    return Chain(name, name, "healthy", False, first, tuple(others))
+
+
+def _formed(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
+    """A request to each of the file's own names that asks for a JSON schema, or may use a tool."""
+    sent = []
+    for i, name in enumerate(copied.shares):
+        reply = client.send(gateway.base_url, KEY, name, f"form-{i}", False, form=FORM)
+        sent.append(Sent(f"form-{i}", _well(copied, name), reply))
+    return sent
+
+
+def _doubtful(copied: Copy, sent: Sequence[Sent]) -> tuple[Chain, ...]:
+    """The few chains that a fault was seen at, which are drilled once more, with less beside them:
+    a busy machine is late now and then, a configuration fails every time."""
+    one_each = (replace(copied, chains=(chain,)) for chain in copied.chains)
+    slack_s = _slack_s(sent)
+    seen = tuple(one.chains[0] for one in one_each if any(_of_chains(one, sent, slack_s)))
+    return seen if len(seen) <= _FEW_SHARE * len(copied.chains) else ()
+
+
+def _all_chains(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, turn: int = 1) -> list[Sent]:
     """Drills all chains: side by side where they mostly wait, else few at a time."""
     slow = [chain for chain in copied.chains if chain.fault in _SLOW]
     fast = [chain for chain in copied.chains if chain.fault not in _SLOW]
 
-    def drilled(chain: Chain) -> tuple[list[Sent], float]:
-        sent = _one_chain(gateway, mocks, copied, chain)
+    def drilled(chain: Chain, after_s: float = 0.0) -> tuple[list[Sent], float]:
+        time.sleep(after_s)
+        sent = _one_chain(gateway, mocks, copied, chain, turn)
         return sent, time.monotonic()
 
     def recovered(item: tuple[Chain, tuple[list[Sent], float]]) -> Sent:
         chain, (_, ended) = item
-        return _recovery(gateway, mocks, copied, chain, ended)
+        return _recovery(gateway, copied, chain, ended, turn)
 
     with ThreadPoolExecutor(32) as patient, ThreadPoolExecutor(2) as few:
-        waiting = [patient.submit(drilled, chain) for chain in slow]
+        # their timeouts are not to end all at once, which no gateway on one core would stand
+        waiting = [patient.submit(drilled, chain, _APART_S * i) for i, chain in enumerate(slow)]
         results = list(few.map(drilled, fast)) + [future.result() for future in waiting]
         pairs = list(zip([*fast, *slow], results, strict=True))
         after = list(few.map(recovered, pairs))
     return [each for sent, _ in results for each in sent] + after
 
 
-def _one_chain(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, chain: Chain) -> list[Sent]:
+def _one_chain(
+    gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, chain: Chain, turn: int
+) -> list[Sent]:
     """Sends one request after another while the fault is there, one more than trips a cooldown."""
     broken = [chain.primary.upstream]
     others = [route.upstream for route in chain.others]
@@ -191,7 +257,7 @@ def _one_chain(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, chain: Chai
         mocks.set_fault(name, TOGETHER.get(chain.fault, chain.fault))
     sent = []
     for i in range(copied.attempts + 1):
-        identity = f"{chain.name}-{i}"
+        identity = f"{chain.name}-{turn}-{i}"
         reply = client.send(gateway.base_url, KEY, chain.name, identity, chain.streamed)
         bodies = list(mocks[chain.primary.upstream].bodies)
         attempts = sum(body["messages"][0]["content"] == identity for body in bodies)
@@ -203,12 +269,10 @@ def _one_chain(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, chain: Chai
     return sent
 
 
-def _recovery(
-    gateway: proxy.Proxy, mocks: Upstreams, copied: Copy, chain: Chain, ended: float
-) -> Sent:
+def _recovery(gateway: proxy.Proxy, copied: Copy, chain: Chain, ended: float, turn: int) -> Sent:
     """One request when the cooldown is over: the primary is to answer again."""
     time.sleep(max(0.0, ended + copied.cooldown_s + 0.5 - time.monotonic()))
-    identity = f"{chain.name}-after"
+    identity = f"{chain.name}-{turn}-after"
     reply = client.send(gateway.base_url, KEY, chain.name, identity, chain.streamed)
     return Sent(identity, chain, reply, 1, recovered=True)
 
@@ -219,21 +283,23 @@ def _check_health(gateway: proxy.Proxy, copied: Copy) -> None:
         gateway.get(f"/health?model={quote(next(iter(copied.shares)))}")
 
 
-def _wait_for_rows(rows: Path) -> None:
-    """The gateway logs after it has answered: until nothing is added for a second."""
-    until, size = time.monotonic() + _PATIENCE_S, -1
+def _wait_for_rows(rows: Path, sent: Sequence[Sent]) -> None:
+    """The gateway logs after it has answered: until each request has a row, and none is added."""
+    until, before = time.monotonic() + _PATIENCE_S, -1
+    expected = {each.identity for each in sent if not _unlogged(each.chain)}
     while time.monotonic() < until:
-        now = rows.stat().st_size if rows.exists() else 0
-        if now == size:
+        log = _read_rows(rows)
+        if len(log) == before and expected <= set(map(_session, log)):
             return
-        size = now
+        before = len(log)
         time.sleep(1.0)
 
 
 def _read_rows(rows: Path) -> list[dict[str, Any]]:
     if not rows.exists():
         return []
-    return [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
+    lines = rows.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 # --- what is wrong --------------------------------------------------------------------------------
@@ -290,11 +356,36 @@ def _of_weights(weights: pd.DataFrame) -> Iterator[str]:
         )
 
 
-def _of_chains(copied: Copy, sent: Sequence[Sent]) -> Iterator[str]:
+def _slack_s(sent: Sequence[Sent]) -> float:
+    """What a failover may take beside the timeouts, on this machine as busy as it is."""
+    well = [each.reply.whole_s for each in sent if each.chain.fault == "healthy" or each.recovered]
+    return _SLACK_S + _SLACK_FACTOR * float(np.quantile(well, 0.95))
+
+
+def _of_forms(mocks: Upstreams, formed: Sequence[Sent]) -> Iterator[str]:
+    for each in formed:
+        if each.reply.verdict != "answered":
+            continue
+        bodies = mocks[str(each.reply.answered_by)].bodies
+        body = next(b for b in bodies if b["messages"][0]["content"] == each.identity)
+        if lost := [name for name, value in FORM.items() if body.get(name) != value]:
+            yield (
+                f"{each.chain.of}: {listed(lost)} did not reach the upstream as it was sent, but "
+                "the answer came as if it had: leave out what drops or changes it."
+            )
+
+
+def _unformed(formed: Sequence[Sent]) -> Iterator[str]:
+    """What the gateway refuses in place of the provider, in sentences."""
+    if refused := [each.chain.of for each in formed if each.reply.verdict != "answered"]:
+        yield f"{listed(refused)}: LiteLLM refuses a request with a JSON schema and a tool."
+
+
+def _of_chains(copied: Copy, sent: Sequence[Sent], slack_s: float) -> Iterator[str]:
     for chain in copied.chains:
         mine = [each for each in sent if each.chain == chain and not each.recovered]
         [after] = [each for each in sent if each.chain == chain and each.recovered]
-        yield from _of_chain(copied, chain, mine)
+        yield from _of_chain(copied, chain, mine, slack_s)
         reply = after.reply
         if reply.verdict != "answered" or reply.answered_by != chain.primary.upstream:
             yield (
@@ -303,7 +394,9 @@ def _of_chains(copied: Copy, sent: Sequence[Sent]) -> Iterator[str]:
             )
 
 
-def _of_chain(copied: Copy, chain: Chain, sent: Sequence[Sent]) -> Iterator[str]:
+def _of_chain(
+    copied: Copy, chain: Chain, sent: Sequence[Sent], slack_s: float = _SLACK_S
+) -> Iterator[str]:
     lost = [each for each in sent if each.reply.verdict != "answered"]
     if chain.fault == "all down":
         if any(each.reply.verdict != "failed" for each in sent):
@@ -332,7 +425,7 @@ def _of_chain(copied: Copy, chain: Chain, sent: Sequence[Sent]) -> Iterator[str]
             "be written."
         )
     waits = [each.reply.failover_s for each in sent if each.saved]
-    if waits and np.quantile(waits, 0.95) > chain.tries * TIMEOUT_S + _SLACK_S:
+    if waits and np.quantile(waits, 0.95) > chain.tries * TIMEOUT_S + slack_s:
         yield f"{_at(chain)}: failover took {max(waits):.1f} s, with a timeout of {TIMEOUT_S:g} s."
 
 

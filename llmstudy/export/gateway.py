@@ -22,6 +22,7 @@ from llmstudy.export.plan import (
     cooldown_s,
     plan_of,
 )
+from llmstudy.export.proxy import OFFLINE
 from llmstudy.export.serving import serving_scripts
 from llmstudy.export.source import Decision
 from llmstudy.text import share, usd
@@ -30,6 +31,9 @@ PHASES = {1: "APIs only, behind the gateway", 3: "hybrid, at the first step of t
 
 LONE_RETRIES = 2
 """Retries of a request where no name has a fallback: LiteLLM's own default, written out."""
+
+_LEAST_S = 20
+"""The timeout from which on a cooldown is long enough though the router forgets a minute of it."""
 
 LOG_MODULE = "log_rows"
 """The callback module beside each configuration, which writes the log that `llmstudy` reads."""
@@ -79,6 +83,7 @@ def gateway_files(plan: Plan) -> dict[str, str]:
         "litellm": LITELLM,
         "phases": PHASES,
         "database": bool(plan.tenant_budgets),
+        "offline": OFFLINE,
         "variables": variables(plan),
         "aliases": [*_public(plan)],
         "allowed_fails": ALLOWED_FAILS,
@@ -113,7 +118,8 @@ def config_of(plan: Mapping[str, Any], phase: int) -> dict[str, Any]:
         "timeout": longest_s,
         "stream_timeout": max(each["stream_timeout_s"] for _, each, _ in deployments),
         "allowed_fails": ALLOWED_FAILS,
-        "cooldown_time": cooldown_s(longest_s),  # also the window in which failures are counted
+        # also the window in which failures are counted, but for what a full memory forgets of it
+        "cooldown_time": cooldown_s(max(longest_s, _LEAST_S)),
     }
     if any(each["rpm"] or each["tpm"] for _, each, _ in deployments):
         router["optional_pre_call_checks"] = ["enforce_model_rate_limits"]

@@ -5,6 +5,7 @@ Phase 3 sends the share of the canary's first step to each target: the route tha
 favours, and the self-hosted one that the decision's timing is about.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -251,7 +252,7 @@ class _Options:
         spec = self.study.routes[route]
         timeout_s, stream_timeout_s = self._timeouts(route)
         shared: dict[str, Any] = {
-            "id": f"{name}:{route}",
+            "id": deployment_id(name, route, getattr(spec, "provider", "")),
             "route": route,
             "arm": spec.arm,
             "weight_share": weight_share,
@@ -359,6 +360,26 @@ _NOT_CARRIED = {
 """Features of a vendor that a chat completion on another one does not have."""
 
 
+_BILLED_BY_NAME = re.compile(r"(?<=\d)(?=b)|(?<=repli)(?=cate)", re.IGNORECASE)
+"""Where a hyphen keeps LiteLLM from reading a size, or Replicate, in the id of a deployment."""
+
+
+def deployment_id(name: str, route: str, provider: str) -> str:
+    """The id of a route behind a name, by which LiteLLM looks up the price that is written.
+
+    It bills what it takes for a model of Together by the size in the id, and of Replicate by the
+    second, whatever price is written (its `cost_calculator.py`).
+
+    >>> deployment_id("chat", "azure-llama-3.3-70b", "azure")
+    'chat:azure-llama-3.3-70b'
+    >>> deployment_id("chat", "hosted-llama-3.3-70b", "together")
+    'chat:hosted-llama-3.3-70-b'
+    """
+    plain = f"{name}:{route}"
+    misread = re.search("together|replicate", f"{provider} {plain}", re.IGNORECASE)
+    return _BILLED_BY_NAME.sub("-", plain) if misread else plain
+
+
 def _within(seconds: float | None, least: int, most: int) -> int:
     return most if seconds is None else min(max(ceil(_TIMEOUT_FACTOR * seconds), least), most)
 
@@ -394,6 +415,12 @@ def variable(route: str, what: str) -> str:
 
 @cache
 def _provider_table() -> pd.DataFrame:
+    """What LiteLLM needs to call a provider: one row per parameter that comes from the environment.
+
+    Columns: provider (as studies and the price list name it), prefix (LiteLLM's name of it, before
+    the model's), parameter (of litellm_params), variable (of the environment), source. The reverse,
+    from names in logs to providers, is `data/provider_names.csv`: there several names are one's.
+    """
     return pd.read_csv(Path(__file__).with_name("providers.csv"))
 
 

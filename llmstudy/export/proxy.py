@@ -40,7 +40,7 @@ run_server()
 remembers 200 items, and drops first what ends first. A drill has more names than a gateway."""
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
-_READY_S = 120.0
+_READY_S = 240.0
 _PATIENCE_S = {signal.SIGTERM: 5.0, signal.SIGKILL: 5.0}
 
 
@@ -82,7 +82,7 @@ def running(
     the variables that the configuration names. way_out: address of an HTTP proxy for everything
     that is not on loopback.
 
-    Raises: ValueError, with the end of its log, if it stops or is not ready in two minutes.
+    Raises: ValueError, with the end of its log, if it stops or is not ready in four minutes.
     """
     with socket.socket() as listener:
         listener.bind((HOST, 0))

@@ -46,6 +46,12 @@ def verify(folder: Path, say: Callable[[str], None] = lambda line: None) -> Veri
         for name, phase in phases.items()
         for fault in (*faults(configs[name], phase), *_unlisted(folder, configs[name]))
     ]
+    wrong += [
+        f".env.example: {name} has a value, so that everyone who reads the file has it: leave the "
+        "name alone."
+        for name, value in _example(folder).items()
+        if value
+    ]
     if wrong:
         empty = pd.DataFrame()
         return Verification(empty, empty, tuple(wrong), (), (), False, 0, 0.0, 0.0)
@@ -94,14 +100,19 @@ def _phases(folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 def _unlisted(folder: Path, config: Config) -> list[str]:
     """Variables of a configuration that `.env.example` lacks: an unset key shows only when used."""
-    example = folder / ".env.example"
-    lines = example.read_text(encoding="utf-8").splitlines() if example.exists() else []
-    named = {line.partition("=")[0].strip() for line in lines}
     return [
         f"{name} is not in .env.example, so that nobody sets it and its upstream never answers: "
         "add it."
-        for name in sorted(set(_variables(config)) - named)
+        for name in sorted(set(_variables(config)) - _example(folder).keys())
     ]
+
+
+def _example(folder: Path) -> dict[str, str]:
+    """The variables of `.env.example`, and what stands behind each, which is to be nothing."""
+    file = folder / ".env.example"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    pairs = (line.partition("=") for line in lines if not line.startswith("#"))
+    return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
 def _variables(value: Any) -> list[str]:

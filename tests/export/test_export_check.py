@@ -100,6 +100,29 @@ def changed(where, **values):
     return config
 
 
+BUDGET = {"budget_limit": 1, "time_period": "1d"}
+
+
+def named(name, model=None, of=(0,)):
+    """The configuration with the id of some deployments, and the model of the first."""
+    config = copy.deepcopy(BASE)
+    for i in of:
+        config["model_list"][i]["model_info"] = {"id": name}
+    if model:
+        config["model_list"][0]["litellm_params"]["model"] = model
+    return config
+
+
+def shared_out(where, value):
+    """The configuration with two weighted deployments of one name, and a value changed."""
+    config = copy.deepcopy(BASE)
+    config["model_list"] += [copy.deepcopy(config["model_list"][0])]
+    for i in (0, -1):
+        config["model_list"][i]["litellm_params"]["weight"] = 1
+    config[where[0]][where[1]] = value
+    return config
+
+
 def test_a_sound_configuration_passes():
     assert faults(BASE) == []
 
@@ -138,10 +161,38 @@ def test_a_sound_configuration_passes():
         (changed(PARAMS, rpm=60), "rpm would limit nothing"),
         (changed(("litellm_settings",), max_budget=5), "without a database"),
         (
-            changed(ROUTER, provider_budget_config={"hosted_vllm": {"budget_limit": 1}}),
+            changed(ROUTER, provider_budget_config={"hosted_vllm": BUDGET}),
             "falls back to chat-a, which costs more",
         ),
-        (changed(PARAMS, max_budget=5), "falls back to chat-a, which costs more"),
+        (
+            changed(PARAMS, max_budget=5, budget_duration="1d"),
+            "falls back to chat-a, which costs more",
+        ),
+        (
+            changed(ROUTER, provider_budget_config={"groq": {"budget_limit": 1}}),
+            "groq has no time_period",
+        ),
+        (
+            changed(("model_list", 2, "litellm_params"), max_budget=5),
+            "limit nothing without a budget_duration",
+        ),
+        (changed(ROUTER, fallbacks=[{"chat": ["chat-a"]}, {"chat-a": ["chat"]}]), "each other"),
+        (changed(ROUTER, fallbacks=[{"chat": ["chat-a"]}, {"chat": ["chat-b"]}]), "two lists"),
+        (changed(ROUTER, fallbacks=[{"chat": ["chat-a"], "chat-a": ["chat-b"]}]), "the first"),
+        (changed(PARAMS, input_cost_per_token=2.5), "as if it were that of a million"),
+        (changed(PARAMS, rpm=0), "rpm is 0, so that every request would be refused"),
+        (changed(PARAMS, drop_params=True), "drop_params is on"),
+        (changed(PARAMS, mock_response="hi"), "mock_response would answer every request"),
+        (changed(("litellm_settings",), drop_params=True), "would be left out in silence"),
+        (changed(("litellm_settings",), set_verbose=True), "prompts and keys"),
+        (changed(("general_settings",), store_prompts_in_spend_logs=True), "in the database"),
+        (changed(("general_settings",), background_health_checks=True), "paid requests"),
+        (shared_out(("router_settings", "routing_strategy"), "least-busy"), "by routing_strategy"),
+        (named("replicate-of-chat"), "bills by the second"),
+        (named("chat:together_ai-70b"), "bills by it, whatever price is written"),
+        (named("chat:a-70b", "together_ai/llama"), "bills by it, whatever price is written"),
+        (named(None, "together_ai/llama"), "model_info.id is missing"),
+        (named("two", of=(0, 1)), "model_info.id two is another deployment's too"),
         (changed(PARAMS, api_key="sk-live-0123456789"), "api_key is written as a value"),
         (changed(("general_settings",), master_key="sk-1"), "master_key is written as a value"),
         (changed(("model_list", 0, "model_info"), allowed_fails=1), "lone deployment"),
@@ -166,7 +217,7 @@ def test_a_price_is_no_secret_though_it_ends_with_a_token():
 
 def test_a_budget_may_fall_back_to_a_cheaper_route():
     config = changed(ROUTER, fallbacks=[{"chat-a": ["chat-b"]}])
-    config["router_settings"]["provider_budget_config"] = {"openai": {"budget_limit": 1}}
+    config["router_settings"]["provider_budget_config"] = {"openai": BUDGET}
     assert faults(config) == []
 
 
@@ -186,3 +237,29 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path):
         read_config(file)
     with pytest.raises(ValueError, match="model_list is missing"):
         check({})
+
+
+def busy(n, cooldown_s, **limits):
+    """A configuration of many deployments, of which any may fail."""
+    config = copy.deepcopy(BASE)
+    config["model_list"] += [
+        {
+            "model_name": f"name-{i}",
+            "litellm_params": {**BASE["model_list"][0]["litellm_params"], **limits},
+        }
+        for i in range(n)
+    ]
+    config["router_settings"] |= {
+        "cooldown_time": cooldown_s,
+        "optional_pre_call_checks": ["enforce_model_rate_limits"],
+    }
+    return config
+
+
+def test_many_busy_deployments_need_a_minute_more_to_cool_down():
+    """As `tests/gateway` sees it on the running proxy."""
+    assert faults(busy(20, 13)) == []
+    assert "forgets a failure 60 s before" in faults(busy(100, 72))[0]
+    assert faults(busy(100, 73)) == []
+    assert faults(busy(10, 13, rpm=100)) == []
+    assert "write more than 72 s" in faults(busy(20, 13, rpm=100))[0]

@@ -12,9 +12,21 @@ from llmstudy.export import proxy
 from llmstudy.export.accounting import Reply
 from llmstudy.export.check import read_config
 from llmstudy.export.copies import KEY, Price, drill_copy
-from llmstudy.export.drill import Sent, _of_chain, _of_import, _of_prices, _table, limits_of
+from llmstudy.export.drill import (
+    FORM,
+    Sent,
+    _doubtful,
+    _of_chain,
+    _of_forms,
+    _of_import,
+    _of_prices,
+    _table,
+    _unformed,
+    _well,
+    limits_of,
+)
 from llmstudy.export.environment import LOCK, install_commands
-from llmstudy.export.upstreams import TOKENS
+from llmstudy.export.upstreams import TOKENS, Upstream
 from llmstudy.export.verify import verify
 
 SELF_HOSTED = {
@@ -241,3 +253,37 @@ def test_the_copy_is_a_configuration_that_litellm_reads_numbers_from(tmp_path):
     yaml.dump(drill_copy(CONFIG, ["500"]).config, tmp_path / "config.yaml")
     params = read_config(tmp_path / "config.yaml")["model_list"][1]["litellm_params"]
     assert params["input_cost_per_token"] == 2e-7
+
+
+def test_a_form_that_did_not_reach_the_upstream_is_a_fault_and_one_refused_is_said():
+    copied, _ = chain_of("healthy")
+    chain = _well(copied, "chat")
+    upstream = Upstream(chain.primary.upstream)
+    mocks = {upstream.name: upstream}
+    body = {"messages": [{"role": "user", "content": "form-0"}], **FORM}
+    answered = [Sent("form-0", chain, reply_of(upstream.name), 1)]
+    upstream.bodies = [body]
+    assert list(_of_forms(mocks, answered)) == []
+    upstream.bodies = [{**body, "response_format": {"type": "json_object"}}]
+    [fault] = _of_forms(mocks, answered)
+    assert fault.startswith("chat: response_format did not reach the upstream")
+    refused = [Sent("form-0", chain, Reply("", True, False, None, 0.1))]
+    assert list(_of_forms(mocks, refused)) == []
+    assert list(_unformed(refused)) == [
+        "chat: LiteLLM refuses a request with a JSON schema and a tool."
+    ]
+
+
+def test_few_chains_with_a_fault_are_drilled_again_and_many_are_no_chance():
+    copied = drill_copy(CONFIG, ["healthy", "500", "429", "killed", "cut", "clean end"])
+    whole = {chain: reply_of(chain.primary.upstream) for chain in copied.chains}
+    lost = Reply("", True, False, None, 0.1)
+
+    def sent(bad):
+        for i, (chain, reply) in enumerate(whole.items()):
+            yield Sent(f"{chain.name}-1", chain, lost if i in bad else reply, 1)
+            yield Sent(f"{chain.name}-after", chain, reply, 1, recovered=True)
+
+    assert _doubtful(copied, list(sent(()))) == ()
+    assert _doubtful(copied, list(sent((2,)))) == (copied.chains[2],)
+    assert _doubtful(copied, list(sent(range(8)))) == ()

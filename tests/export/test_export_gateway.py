@@ -8,10 +8,12 @@ import shutil
 import subprocess
 from datetime import date
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from llmstudy import paths
 from llmstudy.cli import app
 from llmstudy.evidence.case import permissions
 from llmstudy.export.check import faults, folder_faults, groups_of, read_config
@@ -163,9 +165,7 @@ def test_phase_1_is_on_apis_and_phase_3_sends_a_step_to_each_target(exported, de
         moved += len(added)
         assert all(0 < d["weight_share"] < 0.5 for d in added)
         for each in added:
-            assert (
-                f"+      id: {workload}:{each['route']}" in (exported(name) / "diff.md").read_text()
-            )
+            assert f"+      id: {each['id']}" in (exported(name) / "diff.md").read_text()
     assert moved
 
 
@@ -375,6 +375,13 @@ def test_a_run_is_read_as_its_chapters_were_written(run_of, decided):
     assert one.study == other.study
     phases = [plan_of(each).as_json()["phases"] for each in (one, other)]
     assert phases[0] == phases[1]
+
+
+def test_a_name_that_an_export_writes_is_read_back_from_the_log_as_its_provider():
+    written = pd.read_csv(paths.ROOT / "llmstudy" / "export" / "providers.csv")
+    read = pd.read_csv(paths.data("provider_names.csv")).set_index("name")["providers"]
+    for row in written.to_dict("records"):
+        assert row["provider"] in read.get(row["prefix"], row["prefix"]).split()
 
 
 # --- serving --------------------------------------------------------------------------------
