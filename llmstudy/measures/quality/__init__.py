@@ -17,6 +17,7 @@ from llmstudy.measures.quality.benchmarks import (
     benchmark,
     paired_counts,
     paired_table,
+    repeated_tasks,
     same_weights_hosts,
 )
 from llmstudy.measures.quality.bootstrap import bootstrap_interval, resampled_means
@@ -96,6 +97,7 @@ __all__ = [
     "pass_hat_k",
     "pass_mark",
     "pilot_discordance",
+    "repeated_tasks",
     "resampled_means",
     "same_weights_hosts",
     "score_test_size",

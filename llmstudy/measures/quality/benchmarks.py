@@ -31,6 +31,20 @@ def same_weights_hosts() -> pd.DataFrame:
     return _read("same_weights_hosts.csv")
 
 
+def repeated_tasks() -> pd.DataFrame:
+    """Bundled runs of agents with tools, each task tried four times: one row per model and run.
+
+    Columns: model, setting, domain, user_simulator (the model that plays the customer; runs with
+    different ones are not comparable), run_on, pass_1_share to pass_4_share (pass^k, the share of
+    tasks passed k times in a row), source, commit, licence.
+    Source: pass^k, Yao et al. (2024), tau-bench, arXiv:2406.12045, section 2.
+
+    >>> repeated_tasks().set_index("model").loc["GPT-5", ["pass_1_share", "pass_4_share"]].tolist()
+    [0.8158, 0.5877]
+    """
+    return _read("repeated_tasks.csv")
+
+
 def paired_counts(
     benchmark: str,
     subject: str,
