@@ -107,6 +107,10 @@ def run_study(
     state = provenance.state(file, study)
     inputs = provenance.made_of(file, study)
     run_id = provenance.run_id(started, inputs)
+    while (home / run_id).exists():  # a run of the same inputs that ended within this second
+        time.sleep(0.1)
+        started = datetime.now(UTC)
+        run_id = provenance.run_id(started, inputs)
     draft = home / f".{run_id}.partial"
     parameters: dict[str, Any] = {"study": str(file), "probe": probe}
     parameters |= {"overrides": dict(overrides)} if overrides else {}

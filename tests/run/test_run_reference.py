@@ -99,12 +99,14 @@ class Comparison:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    """A chapter that needs no other, compared as `make test` does, with one cell too many.
+    """A chapter that needs one other, compared as `make test` does, with one cell too many.
 
     Its last cell stands there twice: as it is committed, then with one digit of its table changed.
     """
     folder = tmp_path_factory.mktemp("reference")
     shutil.copy(CONFTEST, folder)
+    (folder / "results").mkdir()
+    shutil.copy(REFERENCE / "results" / "02_cost.json", folder / "results")
     notebook = nbformat.read(REFERENCE / "04_quality.ipynb", as_version=4)
     notebook.cells.append(with_a_wrong_digit(notebook.cells[-1]))
     nbformat.write(notebook, folder / "04_quality.ipynb")
