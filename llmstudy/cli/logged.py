@@ -26,7 +26,7 @@ from llmstudy.requests import formats, propose
 from llmstudy.requests.files import files_of
 from llmstudy.requests.importers import Log
 from llmstudy.requests.log_table import log_table
-from llmstudy.requests.schema import UNKNOWN, weights
+from llmstudy.requests.schema import UNKNOWN, of_workload, weights
 from llmstudy.study import Study
 
 FIGURES = ("requests", "input_tokens", "output_tokens", "peak_to_mean")
@@ -155,7 +155,7 @@ def _format_key(title: str) -> str:
 def _workload(
     row: Mapping[Any, Any], log: Log, answers: Answers
 ) -> tuple[LoggedWorkload, tuple[str, ...]]:
-    requests = log.accepted[log.accepted["workload"] == row["workload"]]
+    requests = of_workload(log.accepted, row["workload"])
     weight = weights(requests)
     longest = (requests["input_tokens"] + requests["output_tokens"]) / weight
     name = str(row["workload"])
@@ -185,8 +185,9 @@ def _served(
     A model is its provider and name, as the price list has them.
     """
     answered = requests["ok"].astype(bool)
-    rows = requests[answered] if answered.any() else requests
-    counts = weight.groupby([rows["provider"], rows["model_served"]]).sum().sort_values()
+    served = ["provider", "model_served"]
+    rows = requests.loc[answered, served] if answered.any() else requests[served]
+    counts = weight.groupby([rows[name] for name in served]).sum().sort_values()
     unlisted = []
     for provider, model in [key for key in counts.index[::-1] if key[1] != UNKNOWN]:
         try:
