@@ -195,7 +195,7 @@ def whole_run(rows: int) -> None:
             began = time.perf_counter()
             subprocess.run([*command, *step], cwd=folder, env=caches, check=True)
             took_s = time.perf_counter() - began
-            # the largest of all processes so far; `init` is smaller than the run
+            # the largest of all processes so far
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
             print(f"{step[0]}, {rows:,} rows: {took_s:.0f} s, {peak:.2f} GiB in one process")
 
