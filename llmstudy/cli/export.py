@@ -35,7 +35,8 @@ def gateway(
 
     Phase 1 serves every workload from an API, with another provider to fall back to; phase 3 sends
     the first step of the canary to the targets of the decision. Every caller names the workload as
-    its model, so that switching is configuration. Prices are written out: of an API those of the
+    its model, so that switching is configuration. A study's `gateway:` block adds the names
+    `embeddings` and `rerank`. Prices are written out: of an API those of the
     price list or the contract, of a fleet its whole cost by the token.
 
     DIR gets `phase-1/config.yaml`, `phase-3/config.yaml`, `diff.md`, `plan.json`, `compose.yaml`,

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmstudy.export.accounting import Verdict
+
 Config = Mapping[str, Any]
 
 TIMEOUT_S, STREAM_TIMEOUT_S = 2.0, 1.0
@@ -94,6 +96,11 @@ class Retrieval:
     fault: str
     upstream: str
     usd: float | None
+
+    @property
+    def wanted(self) -> Verdict:
+        """What is to become of a request."""
+        return "answered" if self.fault == "healthy" else "failed"
 
 
 @dataclass(frozen=True)
