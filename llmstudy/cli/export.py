@@ -35,7 +35,8 @@ def gateway(
 
     Phase 1 serves every workload from an API, with another provider to fall back to; phase 3 sends
     the first step of the canary to the targets of the decision. Every caller names the workload as
-    its model, so that switching is configuration. Prices are written out: of an API those of the
+    its model, so that switching is configuration. A study's `gateway:` block adds the names
+    `embeddings` and `rerank`. Prices are written out: of an API those of the
     price list or the contract, of a fleet its whole cost by the token.
 
     DIR gets `phase-1/config.yaml`, `phase-3/config.yaml`, `diff.md`, `plan.json`, `compose.yaml`,
@@ -81,7 +82,8 @@ def verify(
     prices and weights are compared with the plan, a JSON schema and a tool must arrive as they were
     sent, and every name meets every fault: status 500 and 429, a hang, a refused connection, a slow
     first token, a connection cut, an end too early, nothing at all, two upstreams down, all down;
-    streamed and in one piece. What came is judged by its content, not by its status; a name that
+    streamed and in one piece; embeddings and reranking meet an upstream that is well, that answers
+    500 and that refuses. What came is judged by its content, not by its status; a name that
     shows a fault is drilled once more, since a busy machine may be late. The captured log is read
     by our own importer, and its tokens and cost must agree with what was answered.
 
@@ -90,7 +92,8 @@ def verify(
     Exit codes: 0 verified; 3 faults, a sentence each; 2 it cannot be verified.
 
     JSON: `{verified, drilled, faults, limits, changes, requests, start_s, drill_s, table,
-    weights}`; times in the table in seconds, costs in USD per request; null is what did not occur.
+    retrieval, weights}`; times in the table in seconds, costs in USD per request; null is what did
+    not occur.
     """
     with mistakes(as_json):
         from llmstudy.export.verify import verify as verified
@@ -102,6 +105,9 @@ def verify(
     else:
         for row in seen.table.to_dict("records"):
             typer.echo(printable(_line(row)))
+        for row in seen.retrieval.to_dict("records"):
+            line = f"phase {row['phase']}, {row['name']}, {row['fault']}: {row['verdict']}"
+            typer.echo(printable(line))
         for line in (*seen.changes, *seen.limits):
             typer.echo(printable(line))
         for fault in seen.faults:
@@ -130,7 +136,7 @@ def _budgets(assignments: list[str]) -> dict[str, float]:
 
 _VERIFIED = (
     *("drilled", "faults", "limits", "changes", "requests", "start_s", "drill_s"),
-    *("table", "weights"),
+    *("table", "retrieval", "weights"),
 )
 
 

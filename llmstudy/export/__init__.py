@@ -5,5 +5,6 @@ chapters wrote (`source.py`), `pages.py` the files for people beside it; `check.
 configuration that the gateway would start with and then ignore, guess or turn around; `serving.py`
 writes the command that serves each self-hosted route.
 
-`keys.csv`, `providers.csv` and `flags.csv` have what LiteLLM and vLLM know by name.
+`keys.csv`, `providers.csv`, `retrieval_providers.csv` and `flags.csv` have what LiteLLM and vLLM
+know by name.
 """

@@ -303,10 +303,11 @@ def _prices(config: Config) -> Iterator[str]:
                     )
                 continue
             stands = "missing" if value is None else "0" if value == 0 else "below 0"
-            what = "request" if name == PRICES[0] else "answer"
+            what = "answer" if name == PRICES[1] else "request"
+            unit = "token" if name in PRICES else "search"
             yield (
                 f"{_at(i, deployment)}: {name} is {stands}, so that every {what} would be logged "
-                "as free: write the price per token."
+                f"as free: write the price per {unit}."
             )
 
 
@@ -644,12 +645,13 @@ _SAME = {
 }
 """What stands in a deployment's litellm_params as in the plan, by its name there."""
 
-_PLANNED = {
+PLANNED = {
     "input_cost_per_token": "input_usd_per_token",
     "output_cost_per_token": "output_usd_per_token",
     "cache_read_input_token_cost": "cached_input_usd_per_token",
+    "input_cost_per_query": "usd_per_search",
 }
-"""The prices of a deployment, by their names in the plan."""
+"""The prices of a deployment, by their names in the plan; it has those that it is billed by."""
 
 
 def _against_plan(config: Config, phase: Mapping[str, Any]) -> Iterator[str]:
@@ -739,7 +741,8 @@ def _planned_values(
 ) -> Iterator[str]:
     """Values of a deployment that differ from the plan's. total: the weights of its group."""
     at, params = f"{name}: {planned['id']}", stands["litellm_params"]
-    for key, of_plan in _PLANNED.items():
+    prices = {key: name for key, name in PLANNED.items() if planned.get(name) is not None}
+    for key, of_plan in prices.items():
         price = price_of(stands, key)
         if price is None or abs(price - planned[of_plan]) > 1e-9 * planned[of_plan]:
             yield (
@@ -762,13 +765,13 @@ def _planned_values(
                 f"{at}: {key} is {_written(shown)}, but the plan says {_written(wanted)}, so that "
                 "requests or a key would go to somebody else: write the plan's."
             )
-    mode = (stands.get("model_info") or {}).get("mode")
-    if mode != "chat":
+    mode, wanted = (stands.get("model_info") or {}).get("mode"), planned.get("mode", "chat")
+    if mode != wanted:
         yield (
-            f"{at}: model_info.mode is {_written(mode)}, but the plan says chat, so that its "
-            "answers would be checked and billed as what they are not: write chat."
+            f"{at}: model_info.mode is {_written(mode)}, but the plan says {wanted}, so that its "
+            f"answers would be checked and billed as what they are not: write {wanted}."
         )
-    written = {*_SAME, *_PLANNED, *variables, "weight"}
+    written = {*_SAME, *prices, *variables, "weight"}
     for key in sorted(params.keys() - written):
         yield (
             f"{at}: {key} is not in the plan, so that its requests would be other than planned: "

@@ -6,9 +6,11 @@ cooldown hides no other.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from llmstudy.export.accounting import Verdict
 
 Config = Mapping[str, Any]
 
@@ -82,12 +84,32 @@ class Chain:
 
 
 @dataclass(frozen=True)
+class Retrieval:
+    """A name of the copy for embeddings or reranking, whose only upstream meets a fault.
+
+    name, of: as `Chain`. mode: what it serves. usd: of a token or a search, as the file has it.
+    """
+
+    name: str
+    of: str
+    mode: str
+    fault: str
+    upstream: str
+    usd: float | None
+
+    @property
+    def wanted(self) -> Verdict:
+        """What is to become of a request."""
+        return "answered" if self.fault == "healthy" else "failed"
+
+
+@dataclass(frozen=True)
 class Copy:
     """config: its `api_base` are names of mocks, in whose place `addressed` puts addresses.
 
-    chains: what to drill. shares: of each name of the file, its routes and their shares of the
-    requests. attempts: that a failing upstream may get before it cools down. changes: what is
-    other than in the file, in sentences.
+    chains, retrieval: what to drill. shares: of each name of the file that serves chats, its routes
+    and their shares of the requests. attempts: that a failing upstream may get before it cools
+    down. changes: what is other than in the file, in sentences.
     """
 
     config: dict[str, Any]
@@ -96,6 +118,7 @@ class Copy:
     attempts: int
     cooldown_s: float
     changes: tuple[str, ...]
+    retrieval: tuple[Retrieval, ...] = ()
 
     @property
     def upstreams(self) -> list[str]:
@@ -112,10 +135,17 @@ class Copy:
         return config
 
 
+RETRIEVAL_PRICES = {"embedding": "input_cost_per_token", "rerank": "input_cost_per_query"}
+"""What a deployment that serves no chats is billed by, by its mode."""
+
+RETRIEVAL_FAULTS = ("healthy", "500", "killed")
+
+
 def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
     """The copy of a configuration in which its names meet each fault, streamed and not.
 
-    A name is drilled if clients ask for it: if no other name falls back to it.
+    A name is drilled if clients ask for it: if no other name falls back to it. One for embeddings
+    or reranking meets `RETRIEVAL_FAULTS`.
     Raises: ValueError if the configuration serves nothing.
     """
     if not config.get("model_list"):
@@ -129,6 +159,8 @@ def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
     cooldown_s = _shorten(made, router, attempts)
     changes = _localise(made)
     groups = groups_of(made)
+    others = {name: groups.pop(name) for name in list(groups) if _mode(groups[name][0]) != "chat"}
+    retrieval = tuple(_retrieval(made, others))
     fallbacks = fallbacks_of(made)
     aliases = dict(router.get("model_group_alias") or {})
     targets = {target for chain in fallbacks.values() for target in chain}
@@ -160,12 +192,36 @@ def drill_copy(config: Config, faults: Sequence[str]) -> Copy:
         if name in aliases:
             router["model_group_alias"][name + mark] = served + mark
         primary = _route(drilled)
-        others = {each.upstream: each for each in map(_route, [*group, *spare])}
+        able = {each.upstream: each for each in map(_route, [*group, *spare])}
         tries = 1 + sum(_route(each).upstream == primary.upstream for each in spare)
-        others.pop(primary.upstream)
-        rest = tuple(others.values())
+        able.pop(primary.upstream)
+        rest = tuple(able.values())
         chains.append(Chain(name + mark, name, fault, streamed, primary, rest, tries))
-    return Copy(made, tuple(chains), shares, attempts, cooldown_s, tuple(changes))
+    return Copy(made, tuple(chains), shares, attempts, cooldown_s, tuple(changes), retrieval)
+
+
+def _retrieval(
+    made: dict[str, Any], groups: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> Iterator[Retrieval]:
+    """What to drill of the names that serve no chats: each as it stands, and a copy per fault."""
+    for name, group in groups.items():
+        for fault in RETRIEVAL_FAULTS:
+            served: Sequence[Mapping[str, Any]] = group
+            if fault != "healthy":
+                served = _marked(group, f"~{fault}")
+                made["model_list"] += served
+            copied = served[0]
+            usd = {**copied["model_info"], **copied["litellm_params"]}.get(
+                RETRIEVAL_PRICES[_mode(copied)]
+            )
+            upstream = copied["litellm_params"]["api_base"]
+            usd = None if usd is None else float(usd)
+            yield Retrieval(copied["model_name"], name, _mode(copied), fault, upstream, usd)
+
+
+def _mode(deployment: Mapping[str, Any]) -> str:
+    mode = str((deployment.get("model_info") or {}).get("mode"))
+    return mode if mode in RETRIEVAL_PRICES else "chat"
 
 
 def groups_of(config: Config) -> dict[str, list[dict[str, Any]]]:
@@ -238,7 +294,7 @@ def _localise(config: dict[str, Any]) -> list[str]:
         provider, _, rest = model.partition("/")
         address = (model, str(params.get("api_base")))
         params["api_base"] = names.setdefault(address, f"upstream-{len(names) + 1}")
-        if provider in OTHER_PROTOCOLS:
+        if provider in OTHER_PROTOCOLS and _mode(deployment) != "rerank":  # the mocks rerank
             other.add(provider)
             params["model"] = f"openai/{rest}"
         for name in [name for name in params if name.startswith(_KEYS)]:

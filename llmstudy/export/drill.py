@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,8 +23,17 @@ import pandas as pd
 
 from llmstudy.export import client, proxy
 from llmstudy.export.accounting import Reply
-from llmstudy.export.copies import KEY, TIMEOUT_S, Chain, Copy, drill_copy, fallbacks_of
-from llmstudy.export.upstreams import FAULTS, USAGE, Upstreams, upstreams
+from llmstudy.export.copies import (
+    KEY,
+    RETRIEVAL_PRICES,
+    TIMEOUT_S,
+    Chain,
+    Copy,
+    Retrieval,
+    drill_copy,
+    fallbacks_of,
+)
+from llmstudy.export.upstreams import EMBEDDED_TOKENS, FAULTS, USAGE, Upstreams, upstreams
 from llmstudy.text import listed
 
 LOG_VARIABLE = "LLMSTUDY_GATEWAY_LOG"
@@ -80,12 +89,14 @@ class Drill:
     """What a drill of one configuration saw.
 
     table: one row per fault and way of answering (streamed or not): what became of the requests.
+    retrieval: one row per request for embeddings or reranking: name, fault, verdict.
     weights: how often each deployment of a name answered. faults: what is wrong with the
     configuration, in sentences. alone: names whose only upstream nothing stands in for. changes:
     what was drilled otherwise than the file has it.
     """
 
     table: pd.DataFrame
+    retrieval: pd.DataFrame
     weights: pd.DataFrame
     faults: tuple[str, ...]
     alone: tuple[str, ...]
@@ -111,6 +122,15 @@ class Sent:
         return self.reply.verdict == "answered" and (
             self.reply.answered_by != self.chain.primary.upstream
         )
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """A request for embeddings or reranking, and what came."""
+
+    identity: str
+    retrieval: Retrieval
+    reply: Reply
 
 
 def drill(
@@ -140,13 +160,16 @@ def drill(
             _warm_up(gateway, copied)
             spread = _spread(gateway, copied)
             formed = _formed(gateway, copied)
+            retrieved = _retrieved(gateway, mocks, copied)
             sent = _all_chains(gateway, mocks, copied)
             doubtful = _doubtful(copied, sent)
             again = _all_chains(gateway, mocks, replace(copied, chains=doubtful), turn=2)
             judged = [each for each in sent if each.chain not in doubtful] + again
             sent += again
             _check_health(gateway, copied)
-            _wait_for_rows(rows, [*spread, *formed, *sent])
+            chats = [*spread, *formed, *sent]
+            expected = {each.identity for each in chats if not _unlogged(each.chain)}
+            _wait_for_rows(rows, expected | {each.identity for each in retrieved})
             took_s = time.monotonic() - started
         output = gateway.output()
         log = _read_rows(rows)
@@ -157,15 +180,17 @@ def drill(
             *_of_weights(weights),
             *_of_forms(mocks, formed),
             *_of_chains(copied, judged, _slack_s(sent)),
-            *_of_rows([*spread, *formed, *sent], log, rows),
+            *_of_rows(chats, log, rows),
+            *_of_retrieved(retrieved, prices, log),
         ]
     return Drill(
         _table(sent, log),
+        _retrieval_table(retrieved),
         weights,
         tuple(dict.fromkeys(faults)),
         tuple(dict.fromkeys(each.of for each in copied.chains if not each.others)),
         (*copied.changes, *_unformed(formed)),
-        len(spread) + len(formed) + len(sent),
+        len(chats) + len(retrieved),
         gateway.start_s,
         took_s,
     )
@@ -211,6 +236,22 @@ def _formed(gateway: proxy.Proxy, copied: Copy) -> list[Sent]:
         reply = client.send(gateway.base_url, KEY, name, f"form-{i}", False, form=FORM)
         sent.append(Sent(f"form-{i}", _well(copied, name), reply))
     return sent
+
+
+def _retrieved(gateway: proxy.Proxy, mocks: Upstreams, copied: Copy) -> list[Retrieved]:
+    """One request to each name for embeddings or reranking, while its upstream has the fault; a
+    second where the first shows a fault, since a busy machine is late now and then."""
+
+    def sent(each: Retrieval, turn: int = 1) -> Retrieved:
+        mocks.set_fault(each.upstream, each.fault)
+        identity = f"{each.name}-{turn}"
+        reply = client.retrieve(gateway.base_url, KEY, each.name, identity, each.mode)
+        if reply.verdict != each.wanted and turn == 1:
+            return sent(each, turn=2)
+        return Retrieved(identity, each, reply)
+
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(sent, copied.retrieval))
 
 
 def _doubtful(copied: Copy, sent: Sequence[Sent]) -> tuple[Chain, ...]:
@@ -283,10 +324,9 @@ def _check_health(gateway: proxy.Proxy, copied: Copy) -> None:
         gateway.get(f"/health?model={quote(next(iter(copied.shares)))}")
 
 
-def _wait_for_rows(rows: Path, sent: Sequence[Sent]) -> None:
+def _wait_for_rows(rows: Path, expected: Set[str]) -> None:
     """The gateway logs after it has answered: until each request has a row, and none is added."""
     until, before = time.monotonic() + _PATIENCE_S, -1
-    expected = {each.identity for each in sent if not _unlogged(each.chain)}
     while time.monotonic() < until:
         log = _read_rows(rows)
         if len(log) == before and expected <= set(map(_session, log)):
@@ -484,6 +524,36 @@ def _of_import(sent: Sequence[Sent], file: Path) -> Iterator[str]:
         yield f"The log sums to USD {logged_usd:.6g}, the answers to {wanted_usd:.6g}."
 
 
+def _of_retrieved(
+    retrieved: Sequence[Retrieved],
+    info: Sequence[Mapping[str, Any]],
+    log: Sequence[Mapping[str, Any]],
+) -> Iterator[str]:
+    """Faults of embeddings and reranking: of what came, and of its price at the gateway and in the
+    log. That the importer counts none of it as a chat, `_of_import` sees."""
+    shown = {row["model_name"]: row["model_info"] for row in info}
+    for each in retrieved:
+        asked, reply = each.retrieval, each.reply
+        at, key = f"{asked.of}, {asked.fault}", RETRIEVAL_PRICES[asked.mode]
+        if reply.verdict != asked.wanted or reply.answered_by not in (None, asked.upstream):
+            yield f"{at}: the client's request is {_what(reply)}, where it is to be {asked.wanted}."
+        now = shown.get(asked.name, {}).get(key)
+        if not asked.usd or not now or abs(now - asked.usd) > 1e-9 * asked.usd:
+            yield (
+                f"{asked.of}: {key} is {now} at the gateway and {asked.usd} in the file: write the "
+                "price into litellm_params."
+            )
+            continue
+        rows = [row for row in log if _session(row) == each.identity]
+        if not rows:
+            yield f"{at}: a request has no row in the log ({each.identity})."
+        elif reply.verdict == "answered":
+            usd = asked.usd * (EMBEDDED_TOKENS if asked.mode == "embedding" else 1)
+            logged_usd = sum(float(row.get("response_cost") or 0) for row in rows)
+            if abs(logged_usd - usd) > 1e-6 * usd:
+                yield f"{at}: an answer is logged at USD {logged_usd:.3g}, not {usd:.3g}."
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 
@@ -522,6 +592,11 @@ def _table(sent: Sequence[Sent], log: Sequence[Mapping[str, Any]]) -> pd.DataFra
                 }
             )
     return pd.DataFrame(lines)
+
+
+def _retrieval_table(retrieved: Sequence[Retrieved]) -> pd.DataFrame:
+    rows = [(each.retrieval.of, each.retrieval.fault, each.reply.verdict) for each in retrieved]
+    return pd.DataFrame(rows, columns=["name", "fault", "verdict"])
 
 
 def _weights(copied: Copy, sent: Sequence[Sent]) -> pd.DataFrame:

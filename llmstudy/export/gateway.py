@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from llmstudy import io
-from llmstudy.export.check import check
+from llmstudy.export.check import PLANNED, check
 from llmstudy.export.plan import (
     ALLOWED_FAILS,
     LITELLM,
     Alias,
     Deployment,
     Plan,
+    RetrievalDeployment,
     cooldown_s,
     plan_of,
 )
@@ -86,6 +87,7 @@ def gateway_files(plan: Plan) -> dict[str, str]:
         "offline": OFFLINE,
         "variables": variables(plan),
         "aliases": [*_public(plan)],
+        "retrieval": {name: _retrieval_words(each) for name, each in plan.retrieval.items()},
         "allowed_fails": ALLOWED_FAILS,
         "price_changes": _price_changes(plan),
     }
@@ -151,14 +153,12 @@ def _entry(name: str, deployment: Mapping[str, Any], weight: int | None) -> dict
         "rpm": deployment["rpm"],
         "tpm": deployment["tpm"],
         "service_tier": deployment["service_tier"],
-        "input_cost_per_token": deployment["input_usd_per_token"],
-        "output_cost_per_token": deployment["output_usd_per_token"],
-        "cache_read_input_token_cost": deployment["cached_input_usd_per_token"],
     }
+    params |= {key: deployment.get(name) for key, name in PLANNED.items()}
     return {
         "model_name": name,
         "litellm_params": {key: value for key, value in params.items() if value is not None},
-        "model_info": {"id": deployment["id"], "mode": "chat"},
+        "model_info": {"id": deployment["id"], "mode": deployment.get("mode", "chat")},
     }
 
 
@@ -217,6 +217,8 @@ def variables(plan: Plan) -> list[str]:
         for alias in aliases.values():
             for each in alias.deployments:
                 named |= dict.fromkeys(filter(None, (each.api_base, *each.keys.values())))
+    for retrieval in plan.retrieval.values():
+        named |= dict.fromkeys(filter(None, (retrieval.api_base, *retrieval.keys.values())))
     if plan.tenant_budgets:
         named |= dict.fromkeys(("DATABASE_URL", "POSTGRES_PASSWORD", "LITELLM_SALT_KEY"))
     return list(named)
@@ -238,6 +240,20 @@ def _public(plan: Plan) -> Iterator[dict[str, Any]]:
 def _routes(alias: Alias) -> str:
     """Who answers a name, such as `openai-gpt-4o 99 %, h200-llama 1 %`."""
     return ", ".join(f"{each.route} {share(each.weight_share)}" for each in alias.deployments)
+
+
+def _retrieval_words(deployment: RetrievalDeployment) -> dict[str, str]:
+    """The model behind `embeddings` or `rerank`, where it is asked, and its price."""
+    per_token, per_search = deployment.input_usd_per_token, deployment.usd_per_search
+    return {
+        "model": f"{deployment.provider} {deployment.model.partition('/')[2]}",
+        "path": "/v1/rerank" if deployment.mode == "rerank" else "/v1/embeddings",
+        "price": (
+            f"USD {per_search:g} a search"
+            if per_token is None
+            else f"USD {1e6 * per_token:g} a million tokens"
+        ),
+    }
 
 
 def _switch(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -297,7 +313,7 @@ def _log_block(plan: Plan) -> dict[str, Any]:
 
 def _teams(plan: Plan) -> Iterator[dict[str, Any]]:
     """What LiteLLM's `/team/new` takes for each tenant's budget."""
-    names = [row["alias"] for row in _public(plan)]
+    names = [*(row["alias"] for row in _public(plan)), *plan.retrieval]
     for tenant, budget_usd in plan.tenant_budgets.items():
         yield {
             "team_alias": tenant,

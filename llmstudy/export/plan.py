@@ -6,8 +6,8 @@ favours, and the self-hosted one that the decision's timing is about.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from math import ceil, floor
 from pathlib import Path
@@ -20,8 +20,10 @@ from llmstudy.decide.canary import canary_steps
 from llmstudy.evidence.case import permissions, rows_of
 from llmstudy.evidence.offers import Part, billed
 from llmstudy.export.source import Decision
-from llmstudy.prices import same_model
+from llmstudy.measures.privacy import permission, privacy_matrix
+from llmstudy.prices import embedding_usd_per_mtok, same_model
 from llmstudy.study import ApiRoute, SelfHostedRoute, Study
+from llmstudy.study.schema import EmbeddingModel, RerankModel
 from llmstudy.text import listed
 
 LITELLM = "1.106.2"
@@ -37,6 +39,17 @@ _TIMEOUT_S, _STREAM_TIMEOUT_S = (10, 300), (5, 300)
 """The shortest and the longest timeout. Unit: seconds; assumed."""
 
 _MOST_FALLBACKS = 2
+
+
+def cooldown_s(timeout_s: int) -> int:
+    """The shortest whole cooldown that requests of one caller, one after another, can trip.
+
+    Each may wait for two deployments that hang, such as a canary's and the primary behind it.
+
+    >>> cooldown_s(10)
+    61
+    """
+    return 2 * (ALLOWED_FAILS + 1) * timeout_s + 1
 
 
 @dataclass(frozen=True)
@@ -84,17 +97,51 @@ Aliases = Mapping[str, Alias]
 
 
 @dataclass(frozen=True)
+class RetrievalDeployment:
+    """The one model behind the name `embeddings` or `rerank`, the same in both phases.
+
+    Nothing answers in its place: vectors of two models cannot be compared. Fields as those of
+    `Deployment`; of the two prices it has the one that its mode is billed by. A search is a query
+    with its documents.
+    """
+
+    id: str
+    mode: str
+    provider: str
+    model: str
+    api_base: str | None
+    keys: Mapping[str, str]
+    input_usd_per_token: float | None = None
+    usd_per_search: float | None = None
+    weight_share: float = 1.0
+    timeout_s: int = _TIMEOUT_S[0]
+    stream_timeout_s: int = _TIMEOUT_S[0]
+    cooldown_s: int = cooldown_s(_TIMEOUT_S[0])
+    rpm: None = None
+    tpm: None = None
+    service_tier: None = None
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What the gateway has to do in each phase (1 and 3), and what a reader must know of it."""
+    """What the gateway has to do in each phase (1 and 3), and what a reader must know of it.
+
+    retrieval: by its name, in every phase.
+    """
 
     study: Study
     origin: str
     phases: Mapping[int, Aliases]
     notes: tuple[str, ...]
     tenant_budgets: Mapping[str, float]
+    retrieval: Mapping[str, RetrievalDeployment] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The plan as `plan.json` has it, which `check.faults` compares a configuration with."""
+        retrieval = {
+            name: {"workload": None, "deployments": [asdict(each)], "fallbacks": []}
+            for name, each in self.retrieval.items()
+        }
         phases = {
             str(number): {
                 "config": f"phase-{number}/config.yaml",
@@ -105,7 +152,8 @@ class Plan:
                         "fallbacks": list(alias.fallbacks),
                     }
                     for name, alias in aliases.items()
-                },
+                }
+                | retrieval,
             }
             for number, aliases in self.phases.items()
         }
@@ -130,14 +178,13 @@ def plan_of(decision: Decision, tenant_budgets: Mapping[str, float] | None = Non
     """
     first: dict[str, Alias] = {}
     third: dict[str, Alias] = {}
-    notes: list[str] = []
-    for name in decision.study.workloads:
-        options = _Options(decision, name)
-        notes += options.notes()
-        if options.primary is None:
-            continue
+    every = [_Options(decision, name) for name in decision.study.workloads]
+    served = [options for options in every if options.primary is not None]
+    for options in served:
         first |= options.aliases({})
         third |= options.aliases(options.targets)
+    retrieval, refused = _retrieval(decision.study, [options.workload for options in served])
+    notes = [note for options in every for note in options.notes(retrieval)] + refused
     if not first:
         raise ValueError(
             f"{decision.study.study}: no workload has an API route that may process its data, so "
@@ -145,7 +192,8 @@ def plan_of(decision: Decision, tenant_budgets: Mapping[str, float] | None = Non
             "data class asks for. " + " ".join(notes)
         )
     phases = {1: _limited(decision.study, first), 3: _limited(decision.study, third)}
-    return Plan(decision.study, decision.origin, phases, tuple(notes), dict(tenant_budgets or {}))
+    budgets = dict(tenant_budgets or {})
+    return Plan(decision.study, decision.origin, phases, tuple(notes), budgets, retrieval)
 
 
 # --- the routes of a workload -----------------------------------------------------------------
@@ -292,8 +340,11 @@ class _Options:
         whole = _within(row["e2e_s"], *_TIMEOUT_S)
         return whole, min(_within(row["first_answer_s"], *_STREAM_TIMEOUT_S), whole)
 
-    def notes(self) -> Iterator[str]:
-        """What a reader must know of the workload, in a sentence each."""
+    def notes(self, served: Collection[str]) -> Iterator[str]:
+        """What a reader must know of the workload, in a sentence each.
+
+        served: features of a vendor that the gateway has a name for.
+        """
         name = self.workload
         if self.primary is None:
             yield f"{name}: no API route may process its data, so that it has no name here."
@@ -317,7 +368,7 @@ class _Options:
                 f"{name}: no route is favoured over {self.primary}, so that phase 3 changes "
                 "nothing."
             )
-        yield from self._ties()
+        yield from self._ties(served)
         batch = [r for r in self.permitted if getattr(self.study.routes[r], "tier", "") == "batch"]
         if batch:
             yield (
@@ -325,10 +376,11 @@ class _Options:
                 "through the gateway."
             )
 
-    def _ties(self) -> Iterator[str]:
+    def _ties(self, served: Collection[str]) -> Iterator[str]:
         """What of today's calls a gateway cannot carry to another provider."""
         ties = self.spec.portability
-        if features := [each for each in ties.provider_features or () if each in _NOT_CARRIED]:
+        not_carried = _NOT_CARRIED.keys() - set(served)
+        if features := [each for each in ties.provider_features or () if each in not_carried]:
             used = listed([_NOT_CARRIED[each] for each in features])
             yield (
                 f"{self.workload}: its calls use {used} of today's vendor, which no name here "
@@ -384,17 +436,6 @@ def _within(seconds: float | None, least: int, most: int) -> int:
     return most if seconds is None else min(max(ceil(_TIMEOUT_FACTOR * seconds), least), most)
 
 
-def cooldown_s(timeout_s: int) -> int:
-    """The shortest whole cooldown that requests of one caller, one after another, can trip.
-
-    Each may wait for two deployments that hang, such as a canary's and the primary behind it.
-
-    >>> cooldown_s(10)
-    61
-    """
-    return 2 * (ALLOWED_FAILS + 1) * timeout_s + 1
-
-
 def _provider(study: Study, route: str) -> str:
     spec = study.routes[route]
     return spec.provider if isinstance(spec, ApiRoute) else "self-hosted"
@@ -411,6 +452,69 @@ def variable(route: str, what: str) -> str:
 
 
 # --- providers and prices -----------------------------------------------------------------------
+
+
+_MODES = {"embeddings": "embedding", "rerank": "rerank"}
+"""What LiteLLM calls the kind of request of each name."""
+
+
+def _retrieval(
+    study: Study, workloads: Sequence[str]
+) -> tuple[dict[str, RetrievalDeployment], list[str]]:
+    """The models for embeddings and reranking by their names, and why one has no name.
+
+    Whoever calls the gateway may send texts of any workload that it serves, so that the provider
+    must be one that may process the data of each.
+    """
+    table = pd.read_csv(Path(__file__).with_name("retrieval_providers.csv"))
+    deployments, refused = {}, []
+    for name, spec in study.gateway.models.items():
+        rows = table[(table["mode"] == _MODES[name]) & (table["provider"] == spec.provider)]
+        if rows.empty:
+            offered = table.loc[table["mode"] == _MODES[name], "provider"].unique()
+            raise ValueError(
+                f"gateway.{name}: LiteLLM bills no {_MODES[name]} request of {spec.provider} at a "
+                f"price that is written: name one of {listed(list(offered))}, or add a row to "
+                "llmstudy/export/retrieval_providers.csv."
+            )
+        by_end = sorted(spec.contracts, key=lambda contract: contract.valid_until)
+        contracts = {str(each.kind): each.valid_until for each in by_end}
+        reasons = {}
+        for workload in workloads:
+            data_class = study.workloads[workload].intake.data_class
+            arm, matrix = str(rows["arm"].iloc[0]), privacy_matrix()
+            judged = permission(data_class, arm, contracts, study.as_of, matrix)
+            if not judged.permitted:
+                reasons[workload] = judged.reason
+        if reasons:
+            why = "; ".join(dict.fromkeys(reasons.values()))
+            refused.append(
+                f"{name}: {spec.provider} may not process the data of {listed(list(reasons))} "
+                f"({why}), so that it has no name here."
+            )
+            continue
+        keys = dict(zip(rows["parameter"], rows["variable"], strict=True))
+        prefix = str(rows["prefix"].iloc[0])
+        deployments[name] = RetrievalDeployment(
+            id=deployment_id(name, f"{spec.provider}-{spec.model}", spec.provider),
+            mode=_MODES[name],
+            provider=spec.provider,
+            model=f"{prefix}/{spec.model}",
+            api_base=keys.pop("api_base", None),
+            keys=keys,
+            input_usd_per_token=_usd_per_token(study, spec),
+            usd_per_search=spec.usd_per_search if isinstance(spec, RerankModel) else None,
+        )
+    return deployments, refused
+
+
+def _usd_per_token(study: Study, spec: EmbeddingModel | RerankModel) -> float | None:
+    """The price of a token of input, the study's own or the list's; None if searches are billed."""
+    if isinstance(spec, RerankModel):
+        return None
+    if spec.usd_per_mtok is not None:
+        return spec.usd_per_mtok / 1e6
+    return embedding_usd_per_mtok(spec.provider, spec.model, study.as_of) / 1e6
 
 
 @cache

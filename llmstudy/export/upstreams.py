@@ -1,14 +1,15 @@
 """Upstreams of known truth on loopback, whose answers say who answered, with faults at will.
 
-Each speaks the OpenAI protocol (chat completions, streamed or not, and embeddings). An answer is 20
-numbered tokens, `api-a#1 api-a#2 ...`, so that whoever reads it knows from the content alone who
-answered, and whether all of it came. A body field that the protocol lacks is refused.
+Each speaks the OpenAI protocol (chat completions, streamed or not, and embeddings), and reranks as
+Cohere does. An answer is 20 numbered tokens, `api-a#1 api-a#2 ...`, so that whoever reads it knows
+from the content alone who answered, and whether all of it came. A body field that the protocol
+lacks is refused.
 """
 
 import asyncio
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ USAGE = {
     "total_tokens": 100 + TOKENS,
     "prompt_tokens_details": {"cached_tokens": 40},
 }
+EMBEDDED_TOKENS = 100
+"""Of a request for embeddings."""
 RETRY_AFTER_S = 1
 SLOW_S = 1.5
 """Until a slow first token."""
@@ -44,7 +47,7 @@ _FIELDS = {
     *("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"),
     *("temperature", "top_p", "response_format", "tools", "tool_choice", "user", "seed", "stop"),
     *("n", "input", "encoding_format", "dimensions", "service_tier", "reasoning_effort"),
-    "metadata",
+    *("metadata", "query", "documents", "top_n"),
     *("logprobs", "top_logprobs", "presence_penalty", "frequency_penalty", "parallel_tool_calls"),
 }
 
@@ -141,7 +144,10 @@ class Upstreams:
                 continue
             body = json.loads(content)
             upstream.bodies.append(body)
-            if not await _answer(upstream, body, b"/embeddings" in request_line, writer):
+            path = request_line.split()[1].partition(b"?")[0]
+            if not await _answer(
+                upstream, body, _WHOLE.get(path.rpartition(b"/")[2], _whole), writer
+            ):
                 return
 
     async def _start(self) -> None:
@@ -179,9 +185,15 @@ def upstreams(names: Sequence[str]) -> Iterator[Upstreams]:
 
 
 async def _answer(
-    upstream: Upstream, body: dict[str, Any], embeddings: bool, writer: asyncio.StreamWriter
+    upstream: Upstream,
+    body: dict[str, Any],
+    whole: Callable[[Upstream, dict[str, Any]], dict[str, Any]],
+    writer: asyncio.StreamWriter,
 ) -> bool:
-    """Answers one request as the fault has it. Returns: whether the connection may be used on."""
+    """Answers one request as the fault has it. whole: makes the answer in one piece.
+
+    Returns: whether the connection may be used on.
+    """
     fault = upstream.fault
     if unknown := body.keys() - _FIELDS:
         upstream.refused |= unknown
@@ -200,7 +212,7 @@ async def _answer(
         await asyncio.sleep(SLOW_S)
     if body.get("stream"):
         return await _stream(upstream, body, writer)
-    document = _document((_embeddings if embeddings else _whole)(upstream, body))
+    document = _document(whole(upstream, body))
     if fault == "empty":
         document = _document(None)
     if fault in ("cut", "clean end"):
@@ -262,8 +274,20 @@ def _embeddings(upstream: Upstream, body: dict[str, Any]) -> dict[str, Any]:
     vector = [float(ord(letter)) for letter in upstream.name]  # says who answered
     n = len(texts) if isinstance(texts, list) else 1
     rows = [{"object": "embedding", "index": i, "embedding": vector} for i in range(n)]
-    usage = {"prompt_tokens": 100, "total_tokens": 100}
+    usage = {"prompt_tokens": EMBEDDED_TOKENS, "total_tokens": EMBEDDED_TOKENS}
     return {"object": "list", "data": rows, "model": body.get("model", ""), "usage": usage}
+
+
+def _ranking(upstream: Upstream, body: dict[str, Any]) -> dict[str, Any]:
+    """The documents in the order in which they came, as Cohere's /v2/rerank ranks them."""
+    n = len(body.get("documents") or [])
+    results = [{"index": i, "relevance_score": 1 - i / n} for i in range(n)]
+    meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+    return {"id": upstream.name, "results": results, "meta": meta}  # says who answered
+
+
+_WHOLE = {b"embeddings": _embeddings, b"rerank": _ranking}
+"""What makes an answer, by the end of the path; else it is a chat completion."""
 
 
 def _document(value: Any, status: str = "200 OK", headers: str = "") -> bytes:

@@ -16,12 +16,13 @@ from llmstudy.text import listed
 class Verification:
     """What the check and the drill of an export saw, of all its phases.
 
-    table: see `drill.Drill`, with the phase. weights: likewise. faults, limits, changes: sentences,
-    each once. drilled: whether the gateway was started, which it is not with a faulty file.
-    start_s, drill_s: of all phases together.
+    table: see `drill.Drill`, with the phase. retrieval, weights: likewise. faults, limits,
+    changes: sentences, each once. drilled: whether the gateway was started, which it is not with a
+    faulty file. start_s, drill_s: of all phases together.
     """
 
     table: pd.DataFrame
+    retrieval: pd.DataFrame
     weights: pd.DataFrame
     faults: tuple[str, ...]
     limits: tuple[str, ...]
@@ -54,7 +55,7 @@ def verify(folder: Path, say: Callable[[str], None] = lambda line: None) -> Veri
     ]
     if wrong:
         empty = pd.DataFrame()
-        return Verification(empty, empty, tuple(wrong), (), (), False, 0, 0.0, 0.0)
+        return Verification(empty, empty, empty, tuple(wrong), (), (), False, 0, 0.0, 0.0)
 
     # scipy and the importer load slowly, and a faulty file needs neither
     from llmstudy.export.drill import drill, limits_of
@@ -74,6 +75,7 @@ def verify(folder: Path, say: Callable[[str], None] = lambda line: None) -> Veri
         limits.append(f"Nothing answers in place of the only upstream of {listed(alone)}.")
     return Verification(
         table,
+        pd.concat([each.retrieval.assign(phase=name) for name, each in drills.items()]),
         pd.concat([each.weights.assign(phase=name) for name, each in drills.items()]),
         tuple(f"phase {name}: {fault}" for name, each in drills.items() for fault in each.faults),
         tuple(limits),

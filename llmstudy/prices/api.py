@@ -170,6 +170,22 @@ def rate(provider: str, model: str, on: date, tier: str = "standard") -> ApiRate
     )
 
 
+def embedding_usd_per_mtok(provider: str, model: str, on: date) -> float:
+    """What a model of embeddings charges for its input on a day. Unit: USD per million tokens.
+
+    Raises: PriceError for an unknown provider or model, with the nearest names, or for a model
+    whose input has no one price.
+
+    >>> embedding_usd_per_mtok("openai", "text-embedding-3-small", date(2026, 11, 20))
+    0.02
+    """
+    entry = _find_model(provider, model)
+    rates = entry.get_prices(_midnight(on), {}).input_mtok
+    if not isinstance(rates, Decimal) or rates <= 0:
+        raise PriceError(f"{entry.id} has no one price per input token on {on}")
+    return float(rates)
+
+
 def scheduled_changes(
     provider: str, model: str, after: date, until: date, tier: str = "standard"
 ) -> pd.DataFrame:

@@ -82,6 +82,8 @@ def _wrong(keys: Sequence[Any], fault: Any) -> str:
             return f"{name} is {text}, but must be one of {context['expected']}."
         case "greater_than_equal":
             return f"{name} is {text}, but must be {context['ge']} or more."
+        case "greater_than":
+            return f"{name} is {text}, but must be more than {context['gt']:g}."
         case "less_than_equal":
             return f"{name} is {text}, but must be {context['le']} or less."
         case "less_than":

@@ -586,6 +586,45 @@ class Moving(Strict):
     ramp: Months
 
 
+class _RetrievalModel(Strict):
+    """A model that callers search their own texts with. contracts: as those of a route."""
+
+    provider: Text
+    model: Text
+    contracts: tuple[Contract, ...] = ()
+
+
+class EmbeddingModel(_RetrievalModel):
+    """The model behind `embeddings`. usd_per_mtok: of input, in place of the price list's."""
+
+    usd_per_mtok: (
+        Annotated[float, Field(strict=True, gt=0, le=1000, allow_inf_nan=False)] | None
+    ) = None
+
+
+class RerankModel(_RetrievalModel):
+    """The model behind `rerank`. usd_per_search: of a query with its documents, as the provider
+    bills one (Cohere's search unit has up to 100); no price list has it."""
+
+    usd_per_search: Annotated[float, Field(strict=True, gt=0, le=0.1, allow_inf_nan=False)]
+
+
+class Gateway(Strict):
+    """Models that callers reach through the gateway beside the routes of the workloads.
+
+    They cost the same whatever a study decides, so that no chapter counts them.
+    """
+
+    embeddings: EmbeddingModel | None = None
+    rerank: RerankModel | None = None
+
+    @property
+    def models(self) -> dict[str, EmbeddingModel | RerankModel]:
+        """The models by the names that callers use for them."""
+        named = {"embeddings": self.embeddings, "rerank": self.rerank}
+        return {name: model for name, model in named.items() if model is not None}
+
+
 class Thresholds(Strict):
     """The thresholds of this organisation for a move and for its triggers."""
 

@@ -31,7 +31,8 @@ def to_json(study: Study) -> dict[str, Any]:
     >>> to_json(study)["horizon"]["value"], from_json(to_json(study)) == study
     (24.0, True)
     """
-    plain: dict[str, Any] = io.plain(_named_only(study.model_dump()))
+    absent = set() if study.gateway.models else {"gateway"}
+    plain: dict[str, Any] = io.plain(_named_only(study.model_dump(exclude=absent)))
     return plain
 
 
@@ -67,7 +68,7 @@ Leaf = Any
 
 _CHANGES_NO_AMOUNT = {"study", "question", "company", "owner", "decider", "status", "decide_by"}
 _CHANGES_NO_AMOUNT |= {"version", "decided_on", "superseded_by", "requests", "invoices"}
-_CHANGES_NO_AMOUNT |= {"overrides"}
+_CHANGES_NO_AMOUNT |= {"overrides", "gateway"}
 """Blocks that change no amount. The figures from the log are in the study already."""
 
 

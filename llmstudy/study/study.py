@@ -23,6 +23,7 @@ from llmstudy.study.schema import (
     ApiRoute,
     ApiUse,
     ArmName,
+    Gateway,
     Invoice,
     Keys,
     Moving,
@@ -81,6 +82,7 @@ class Study(Strict):
     price_paths: PricePaths = PricePaths()
     self_hosting: SelfHosting
     api_use: ApiUse = ApiUse()
+    gateway: Gateway = Gateway()
     moving: dict[ArmName, Moving]
     usd_per_golden_item: Annotated[Figure, quantity("USD/item")]
     thresholds: Thresholds
@@ -244,6 +246,13 @@ def _misnamed(study: Study) -> Iterator[tuple[Keys, str]]:
                     f'workloads.{name}.quality.evidence speaks for "{route}", which is not '
                     "one of the workload's candidates.",
                 )
+    for name in study.gateway.models:
+        if name in study.workloads:
+            yield (
+                ("workloads", name),
+                f"workloads.{name} has the name that gateway.{name} serves its model under: "
+                "choose another.",
+            )
     log = study.requests
     if log and log.workload and log.workload not in study.workloads:
         yield (
@@ -349,8 +358,9 @@ def _untimely(study: Study) -> Iterator[tuple[Keys, str]]:
 
 
 def _unpriced(study: Study) -> Iterator[tuple[Keys, str]]:
-    """Routes in use whose model is in no price list, and that state no price."""
-    from llmstudy.prices import PriceError, check_listed  # slow to import: it loads the price lists
+    """Models in use that are in no price list, and that state no price."""
+    # slow to import: it loads the price lists
+    from llmstudy.prices import PriceError, check_listed, embedding_usd_per_mtok
 
     for name in dict.fromkeys(n for w in study.workloads.values() for n in w.routes):
         route = study.routes[name]
@@ -362,6 +372,16 @@ def _unpriced(study: Study) -> Iterator[tuple[Keys, str]]:
             yield (
                 ("routes", name, "model"),
                 f"routes.{name}: {str(error).rstrip('.')}. Correct it, or give its `price`.",
+            )
+    embeddings = study.gateway.embeddings
+    if embeddings is not None and embeddings.usd_per_mtok is None:
+        try:
+            embedding_usd_per_mtok(embeddings.provider, embeddings.model, study.as_of)
+        except PriceError as error:
+            yield (
+                ("gateway", "embeddings", "model"),
+                f"gateway.embeddings: {str(error).rstrip('.')}. Correct it, or give its "
+                "`usd_per_mtok`.",
             )
 
 

@@ -90,6 +90,34 @@ FAULTS = [
         "workloads.product.slo.tpot_p95 is 0 s, but must be 0.0001 to 60 s",
         id="out of range in depth",
     ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ngateway: {rerank: {provider: cohere, model: rerank-v3.5}}",
+        "gateway:",
+        "gateway.rerank.usd_per_search is missing: add it.",
+        id="reranking without a price",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ngateway: {rerank: {provider: cohere, model: m, usd_per_search: 2}}",
+        "gateway:",
+        "gateway.rerank.usd_per_search is 2, but must be 0.1 or less.",
+        id="price of a thousand searches",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ngateway: {embeddings: {provider: mistral, model: m, usd_per_mtok: 0}}",
+        "gateway:",
+        "gateway.embeddings.usd_per_mtok is 0, but must be more than 0.",
+        id="embeddings for nothing",
+    ),
+    pytest.param(
+        "seed: 20261123",
+        "seed: 1\ngateway: {embeddings: {provider: openai, model: text-embedding-9}}",
+        "gateway:",
+        "gateway.embeddings: openai lists no model 'text-embedding-9'",
+        id="embeddings in no price list",
+    ),
     horizon("24 s", 'horizon has the unit "s", but needs one of: months, years', id="wrong unit"),
     horizon("100 months", "horizon is 100 months, but must be 1 to 60 months", id="out of range"),
     horizon(LONG.replace("36]", "61]"), "must be 1 to 60 months", id="end of a range out of range"),
@@ -413,6 +441,21 @@ def test_every_name_that_another_block_lacks_is_told_at_once(variant):
     assert [said.split('"')[1] for _, said in faults(file)] == [
         "a", "b", "together-llama-3.1-70b", "h200-llama-3.1-70b"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["embeddings", "rerank"])
+def test_no_workload_has_the_name_of_a_model_behind_the_gateway(variant, name):
+    models = {
+        "embeddings": "{provider: openai, model: text-embedding-3-small}",
+        "rerank": "{provider: cohere, model: rerank-v3.5, usd_per_search: 0.002}",
+    }
+    workload = ("  product:", f"  {name}:")
+    load(variant("source_memo", workload))
+    block = ("seed: 20261123", f"seed: 1\ngateway: {{{name}: {models[name]}}}")
+    file = variant("source_memo", workload, block)
+    [(line, sentence)] = faults(file)
+    assert f"workloads.{name} has the name that gateway.{name} serves its model under" in sentence
+    assert line == line_of(file, f"  {name}:")
 
 
 def test_every_fault_of_a_file_is_told_at_once(variant):
