@@ -10,6 +10,8 @@ from llmstudy.text import excerpt
 HOURS_PER_MONTH = 730.0
 """Mean hours of a month (365 * 24 / 12), the convention of cloud price lists."""
 
+DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+
 HOURS_PER_WEEK = 168
 
 DAY_US = 86_400_000_000
@@ -26,7 +28,7 @@ UNITS: dict[str, dict[str, float]] = {
     "factor": {"factor": 1, "x": 1},
     "requests/month": {
         "requests/month": 1,
-        "requests/day": HOURS_PER_MONTH / 24,
+        "requests/day": DAYS_PER_MONTH,
         "requests/h": HOURS_PER_MONTH,
         "requests/s": _MONTH_S,
     },

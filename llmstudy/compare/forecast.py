@@ -13,12 +13,11 @@ from scipy.stats import binomtest
 
 from llmstudy import text
 from llmstudy.study import Invoice
-from llmstudy.units import HOURS_PER_MONTH, month_start
+from llmstudy.units import DAYS_PER_MONTH, month_start
 
 NOMINAL_COVERAGE = 0.8
 """Share of months that should be in their range, which is P10 to P90."""
 
-_DAYS_PER_MONTH = HOURS_PER_MONTH / 24
 _ENDS = ("p10_usd", "p50_usd", "p90_usd")
 
 
@@ -106,7 +105,7 @@ def _row(
     rows: Sequence[Mapping[str, Any]], weights: Mapping[int, int], bill: Invoice
 ) -> dict[str, Any]:
     p10, p50, p90 = (
-        sum(days / _DAYS_PER_MONTH * row[end][m] for row in rows for m, days in weights.items())
+        sum(days / DAYS_PER_MONTH * row[end][m] for row in rows for m, days in weights.items())
         for end in _ENDS
     )
     error = bill.usd - p50

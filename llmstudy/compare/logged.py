@@ -31,9 +31,7 @@ from llmstudy.requests.plausible import grain, microseconds, stretches
 from llmstudy.requests.schema import UNKNOWN
 from llmstudy.study import ApiRoute, Study
 from llmstudy.text import count
-from llmstudy.units import DAY_US, HOURS_PER_MONTH
-
-DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+from llmstudy.units import DAY_US, DAYS_PER_MONTH
 
 FEWEST_WEEKS = 4
 """Whole weeks from which weeks, not days, are taken as independent."""

@@ -8,10 +8,9 @@ import pandas as pd
 from llmstudy import paths
 from llmstudy.evidence.case import Results, rows_of
 from llmstudy.study import Study
-from llmstudy.units import HOURS_PER_MONTH
+from llmstudy.units import DAYS_PER_MONTH
 
 _MONTHS_PER_YEAR = 12
-_DAYS_PER_MONTH = HOURS_PER_MONTH / 24
 
 
 def crossover_claims() -> pd.DataFrame:
@@ -71,7 +70,7 @@ def claims_in_tokens(
     at_price = f"at USD {usd_per_request:.4g} and {tokens_per_request:,.0f} tokens a request"
     factors = {
         "tokens/month": (1.0, "as stated"),
-        "tokens/day": (_DAYS_PER_MONTH, f"{_DAYS_PER_MONTH:.1f} days a month"),
+        "tokens/day": (DAYS_PER_MONTH, f"{DAYS_PER_MONTH:.1f} days a month"),
         "requests/month": (tokens_per_request, f"at {tokens_per_request:,.0f} tokens a request"),
         "USD/month": (per_usd, at_price),
         "USD/year": (per_usd / _MONTHS_PER_YEAR, f"a twelfth a month, {at_price}"),

@@ -19,6 +19,7 @@ Config = Mapping[str, Any]
 """A configuration as LiteLLM's `config.yaml` has it: mappings, lists, text and numbers."""
 
 PRICES = ("input_cost_per_token", "output_cost_per_token")
+CACHED_PRICE = "cache_read_input_token_cost"
 
 DEFAULT_ALLOWED_FAILS = 3
 """A router's allowed_fails of this number counts as none (`_is_allowed_fails_set_on_router`)."""
@@ -240,7 +241,7 @@ def _names(config: Config) -> Iterator[str]:
                         )
                 if group in (targets or []):
                     yield f"{where}: {group} falls back to itself: name another."
-    chains = _chains(config)
+    chains = fallbacks_of(config)
     for group, targets in chains.items():
         for target in targets:
             if group < target and group in chains.get(target, []):
@@ -262,7 +263,7 @@ def _names(config: Config) -> Iterator[str]:
                 "which is no model_name, so that its requests would fail: name one of the "
                 "model_list."
             )
-        elif group in _chains(config):
+        elif group in fallbacks_of(config):
             yield (
                 f"router_settings.model_group_alias: requests for {alias} would fail without the "
                 f"fallbacks of {group}, which are not looked up under an alias: give the "
@@ -278,8 +279,12 @@ def _all_fallbacks(config: Config) -> Iterator[tuple[str, str, Any]]:
                 yield section, name, chains
 
 
-def _chains(config: Config) -> dict[str, list[str]]:
-    """The fallbacks of each group for any error, in order."""
+def fallbacks_of(config: Config) -> dict[str, list[str]]:
+    """The names that are tried in order when one fails with any error, by that name.
+
+    >>> fallbacks_of({"router_settings": {"fallbacks": [{"chat": ["chat-a", "chat-b"]}]}})
+    {'chat': ['chat-a', 'chat-b']}
+    """
     first: dict[str, list[str]] = {}
     for _, name, chains in _all_fallbacks(config):
         for chain in chains if name == "fallbacks" else ():
@@ -293,7 +298,8 @@ def _chains(config: Config) -> dict[str, list[str]]:
 
 def _prices(config: Config) -> Iterator[str]:
     for i, deployment in enumerate(config["model_list"]):
-        for name in _PRICED.get((deployment.get("model_info") or {}).get("mode"), PRICES):
+        mode = (deployment.get("model_info") or {}).get("mode")
+        for name in [RETRIEVAL_PRICES[mode]] if mode in RETRIEVAL_PRICES else PRICES:
             value = price_of(deployment, name)
             if value is not None and value > 0:
                 if value >= _DEAREST_USD and name in PRICES:
@@ -347,10 +353,7 @@ _DEAREST_USD = 1e-2
 
 _SIZE = re.compile(r"\db")
 
-_PRICED: Mapping[Any, tuple[str, ...]] = {
-    "embedding": PRICES[:1],
-    "rerank": ("input_cost_per_query",),
-}
+RETRIEVAL_PRICES = {"embedding": PRICES[0], "rerank": "input_cost_per_query"}
 """What is billed by the mode of a deployment, where not by input and output."""
 
 
@@ -454,7 +457,7 @@ def _places(config: Config) -> int:
 
 
 def _retries(config: Config) -> Iterator[str]:
-    chains = _chains(config)
+    chains = fallbacks_of(config)
     if not any(chains.values()):
         return
     router = _section(config, "router_settings")
@@ -531,7 +534,7 @@ def _budgets(config: Config) -> Iterator[str]:
                 f"router_settings.provider_budget_config.{provider} has no time_period, so that "
                 "nothing would be counted or limited: write one, such as 30d."
             )
-    for group, targets in _chains(config).items():
+    for group, targets in fallbacks_of(config).items():
         for limited in (d for d in deployments if d["model_name"] == group):
             params = limited["litellm_params"]
             provider = params.get("custom_llm_provider") or params["model"].partition("/")[0]
@@ -626,9 +629,9 @@ def _switches(config: Config) -> Iterator[str]:
 # --- against the plan -------------------------------------------------------------------------
 
 
-def groups_of(config: Config) -> dict[str, list[Mapping[str, Any]]]:
+def groups_of(config: Config) -> dict[str, list[dict[str, Any]]]:
     """The deployments of each model_name."""
-    groups: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[dict[str, Any]]] = {}
     for deployment in config["model_list"]:
         groups.setdefault(deployment["model_name"], []).append(deployment)
     return groups
@@ -648,14 +651,14 @@ _SAME = {
 PLANNED = {
     "input_cost_per_token": "input_usd_per_token",
     "output_cost_per_token": "output_usd_per_token",
-    "cache_read_input_token_cost": "cached_input_usd_per_token",
+    CACHED_PRICE: "cached_input_usd_per_token",
     "input_cost_per_query": "usd_per_search",
 }
 """The prices of a deployment, by their names in the plan; it has those that it is billed by."""
 
 
 def _against_plan(config: Config, phase: Mapping[str, Any]) -> Iterator[str]:
-    groups, aliases, chains = groups_of(config), phase["aliases"], _chains(config)
+    groups, aliases, chains = groups_of(config), phase["aliases"], fallbacks_of(config)
     yield from _planned_settings(config, aliases)
     for name in groups:
         if name not in aliases:

@@ -11,8 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmstudy.export.accounting import Verdict
-
-Config = Mapping[str, Any]
+from llmstudy.export.check import (
+    CACHED_PRICE,
+    PRICES,
+    RETRIEVAL_PRICES,
+    Config,
+    fallbacks_of,
+    groups_of,
+    price_of,
+)
 
 TIMEOUT_S, STREAM_TIMEOUT_S = 2.0, 1.0
 """Of the gateway's copy: those of a file are minutes."""
@@ -135,9 +142,6 @@ class Copy:
         return config
 
 
-RETRIEVAL_PRICES = {"embedding": "input_cost_per_token", "rerank": "input_cost_per_query"}
-"""What a deployment that serves no chats is billed by, by its mode."""
-
 RETRIEVAL_FAULTS = ("healthy", "500", "killed")
 
 
@@ -211,44 +215,14 @@ def _retrieval(
                 served = _marked(group, f"~{fault}")
                 made["model_list"] += served
             copied = served[0]
-            usd = {**copied["model_info"], **copied["litellm_params"]}.get(
-                RETRIEVAL_PRICES[_mode(copied)]
-            )
+            usd = price_of(copied, RETRIEVAL_PRICES[_mode(copied)])
             upstream = copied["litellm_params"]["api_base"]
-            usd = None if usd is None else float(usd)
             yield Retrieval(copied["model_name"], name, _mode(copied), fault, upstream, usd)
 
 
 def _mode(deployment: Mapping[str, Any]) -> str:
     mode = str((deployment.get("model_info") or {}).get("mode"))
     return mode if mode in RETRIEVAL_PRICES else "chat"
-
-
-def groups_of(config: Config) -> dict[str, list[dict[str, Any]]]:
-    """The deployments of each name."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for deployment in config["model_list"]:
-        groups.setdefault(deployment["model_name"], []).append(deployment)
-    return groups
-
-
-def fallbacks_of(config: Config) -> dict[str, list[str]]:
-    """The names that are tried in order when one fails, by that name.
-
-    >>> fallbacks_of({"router_settings": {"fallbacks": [{"chat": ["chat-a", "chat-b"]}]}})
-    {'chat': ['chat-a', 'chat-b']}
-    """
-    sections = [config.get(name) or {} for name in ("litellm_settings", "router_settings")]
-    listed = [each for section in sections for each in section.get("fallbacks") or ()]
-    return {name: list(chain) for each in listed for name, chain in each.items()}
-
-
-def price_of(deployment: Mapping[str, Any]) -> Price:
-    """The price of a deployment as the file has it, in either of the places where it may stand."""
-    values = {**(deployment.get("model_info") or {}), **deployment["litellm_params"]}
-    names = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
-    prices = [None if values.get(name) is None else float(values[name]) for name in names]
-    return Price(*prices)
 
 
 def _shorten(config: dict[str, Any], router: dict[str, Any], attempts: int) -> float:
@@ -326,7 +300,8 @@ def _marked(group: Sequence[Mapping[str, Any]], mark: str) -> list[dict[str, Any
 def _route(deployment: Mapping[str, Any]) -> Route:
     identity = (deployment.get("model_info") or {}).get("id") or deployment["model_name"]
     upstream = deployment["litellm_params"]["api_base"]
-    return Route(upstream, str(identity).partition("~")[0], price_of(deployment))
+    price = Price(*(price_of(deployment, name) for name in (*PRICES, CACHED_PRICE)))
+    return Route(upstream, str(identity).partition("~")[0], price)
 
 
 def _self_hosted(deployment: Mapping[str, Any]) -> bool:

@@ -23,15 +23,14 @@ import pandas as pd
 
 from llmstudy.export import client, proxy
 from llmstudy.export.accounting import Reply
+from llmstudy.export.check import CACHED_PRICE, PRICES, RETRIEVAL_PRICES, fallbacks_of
 from llmstudy.export.copies import (
     KEY,
-    RETRIEVAL_PRICES,
     TIMEOUT_S,
     Chain,
     Copy,
     Retrieval,
     drill_copy,
-    fallbacks_of,
 )
 from llmstudy.export.upstreams import EMBEDDED_TOKENS, FAULTS, USAGE, Upstreams, upstreams
 from llmstudy.text import listed
@@ -360,7 +359,7 @@ def _of_the_start(output: str, mocks: Upstreams) -> Iterator[str]:
 
 
 def _of_prices(copied: Copy, info: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    names = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
+    names = (*PRICES, CACHED_PRICE)
     there: dict[str, list[Mapping[str, Any]]] = {}
     for row in info:
         there.setdefault(row["model_name"], []).append(row["model_info"])

@@ -53,7 +53,7 @@ def compared(low_usd, high_usd, closeness="own"):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "sentence"),
     [
         ([], "No token-billed candidate is scored, so what an accepted answer costs is not known"),
         (
@@ -67,8 +67,8 @@ def compared(low_usd, high_usd, closeness="own"):
         ),
     ],
 )
-def test_routes_count_as_cheaper_by_the_accepted_answer_where_the_whole_interval_is(rows, said):
-    assert findings.accepted_answers(pd.DataFrame(rows)) == said
+def test_routes_count_as_cheaper_by_the_accepted_answer_where_the_whole_interval_is(rows, sentence):
+    assert findings.accepted_answers(pd.DataFrame(rows)) == sentence
 
 
 # ---- the rules on trial

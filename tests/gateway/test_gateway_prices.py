@@ -1,16 +1,12 @@
 """What LiteLLM bills at an explicit price: at each provider that an export may name."""
 
-import json
-import time
 from importlib.resources import files
 
 import pandas as pd
 import pytest
 
-from llmstudy.export import client, proxy
+from llmstudy.export import client
 from llmstudy.export.copies import KEY, OTHER_PROTOCOLS, Price
-from llmstudy.export.drill import LOG_VARIABLE
-from llmstudy.export.gateway import LOG_MODULE
 from llmstudy.export.plan import deployment_id
 from llmstudy.export.upstreams import upstreams
 
@@ -48,14 +44,11 @@ def deployment(provider, prefix, ident, address):
 
 
 @pytest.fixture(scope="module")
-def billed(gateway_python, tmp_path_factory):
+def billed(log_of):
     """The log's rows of a request to each provider, streamed and not, by the provider's name.
 
     `misread` is a deployment of Together whose id has the size of the model.
     """
-    folder = tmp_path_factory.mktemp("prices")
-    callback = (files("llmstudy.export") / "templates" / f"{LOG_MODULE}.py.j2").read_text()
-    (folder / f"{LOG_MODULE}.py").write_text(callback)
     with upstreams(["api"]) as mocks:
         address = mocks["api"].base_url
         deployments = [
@@ -64,25 +57,13 @@ def billed(gateway_python, tmp_path_factory):
         ]
         deployments.append(deployment("misread", "together_ai", f"chat:route-{MODEL}", address))
         deployments.append(deployment("by-second", "openai", "chat:replicated", address))
-        config = {
-            "model_list": deployments,
-            "litellm_settings": {"callbacks": [f"{LOG_MODULE}.handler"]},
-            "general_settings": {"master_key": KEY},
-        }
-        log = folder / "rows.jsonl"
-        variables = {LOG_VARIABLE: str(log)}
-        with proxy.running(
-            config, folder, gateway_python, KEY, variables, mocks.trap_url
-        ) as gateway:
+
+        def send(base_url):
             for each in deployments:
                 for streamed in (False, True):
-                    client.send(gateway.base_url, KEY, each["model_name"], "x", streamed)
-            until, rows = time.monotonic() + 30, []
-            while len(rows) < 2 * len(deployments) and time.monotonic() < until:
-                time.sleep(0.5)
-                lines = log.read_text().splitlines() if log.exists() else []
-                rows = [json.loads(line) for line in lines]
-        assert mocks.dialled == []
+                    client.send(base_url, KEY, each["model_name"], "x", streamed)
+
+        rows = log_of(mocks, deployments, send, 2 * len(deployments))
     by_name = {}
     for row in rows:
         by_name.setdefault(row["model_group"], []).append(row)

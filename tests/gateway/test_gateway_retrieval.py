@@ -1,16 +1,14 @@
 """Embeddings and reranking on the real gateway: what came, what each costs, at every provider."""
 
-import json
-import time
 from importlib.resources import files
 
 import pandas as pd
 import pytest
 
-from llmstudy.export import client, proxy
-from llmstudy.export.copies import KEY, OTHER_PROTOCOLS, RETRIEVAL_PRICES
-from llmstudy.export.drill import LOG_VARIABLE
-from llmstudy.export.gateway import LOG_MODULE, export_gateway
+from llmstudy.export import client
+from llmstudy.export.check import RETRIEVAL_PRICES
+from llmstudy.export.copies import KEY, OTHER_PROTOCOLS
+from llmstudy.export.gateway import export_gateway
 from llmstudy.export.plan import deployment_id
 from llmstudy.export.source import Decision
 from llmstudy.export.upstreams import EMBEDDED_TOKENS, upstreams
@@ -67,34 +65,20 @@ def deployment(name, mode, provider, prefix, address):
 
 
 @pytest.fixture(scope="module")
-def billed(gateway_python, tmp_path_factory):
+def billed(log_of):
     """The row of a request to each provider of `PROVIDERS`, and of a ranking by Together."""
-    folder = tmp_path_factory.mktemp("retrieval")
-    callback = (files("llmstudy.export") / "templates" / f"{LOG_MODULE}.py.j2").read_text()
-    (folder / f"{LOG_MODULE}.py").write_text(callback)
     asked = [*PROVIDERS, ("rerank", "together", "together_ai")]
     with upstreams(["api"]) as mocks:
-        config = {
-            "model_list": [
-                deployment(f"{mode}-{provider}", mode, provider, prefix, mocks["api"].base_url)
-                for mode, provider, prefix in asked
-            ],
-            "litellm_settings": {"callbacks": [f"{LOG_MODULE}.handler"]},
-            "general_settings": {"master_key": KEY},
-        }
-        log = folder / "rows.jsonl"
-        variables = {LOG_VARIABLE: str(log)}
-        with proxy.running(
-            config, folder, gateway_python, KEY, variables, mocks.trap_url
-        ) as gateway:
+        deployments = [
+            deployment(f"{mode}-{provider}", mode, provider, prefix, mocks["api"].base_url)
+            for mode, provider, prefix in asked
+        ]
+
+        def send(base_url):
             for mode, provider, _ in asked:
-                client.retrieve(gateway.base_url, KEY, f"{mode}-{provider}", "x", mode)
-            until, rows = time.monotonic() + 30, []
-            while len(rows) < len(asked) and time.monotonic() < until:
-                time.sleep(0.5)
-                lines = log.read_text().splitlines() if log.exists() else []
-                rows = [json.loads(line) for line in lines]
-        assert mocks.dialled == []
+                client.retrieve(base_url, KEY, f"{mode}-{provider}", "x", mode)
+
+        rows = log_of(mocks, deployments, send, len(asked))
         assert not mocks["api"].refused
     return {row["model_group"]: row for row in rows}
 

@@ -134,9 +134,9 @@ def test_the_ask_says_outright_for_whom_the_plan_pays(facts, saving_usd, followe
     for row in other.decided["routes"]:
         row |= {"saving_p50_usd": saving_usd, "saving_same_quality_usd": follower_usd}
     memo = page_of(other)
-    said = text_of(section(memo, "ask"))
-    assert words in said
-    assert said.count("pays") + said.count("does not pay") == 1
+    ask = text_of(section(memo, "ask"))
+    assert words in ask
+    assert ask.count("pays") + ask.count("does not pay") == 1
     too_little = "less than finding out may cost" in text_of(section(memo, "recommendation"))
     assert too_little is (follower_usd < 1e5)
 
